@@ -1,0 +1,128 @@
+"""EC2 Auto Scaling: the groups with their instances and policy tags, and the only calls that change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fleet_control.errors import Blind
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
+
+WORKFLOWS_TAG = "fleet:workflows"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInstance:
+    """A member as the group sees it. `lifecycle` is its LifecycleState, for instance `Pending` or `InService`."""
+
+    id: str
+    lifecycle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One Auto Scaling group. `tags` are its own, the policy among them."""
+
+    name: str
+    desired: int
+    min_size: int
+    max_size: int
+    instances: tuple[GroupInstance, ...]
+    tags: Mapping[str, str]
+    suspended: frozenset[str]
+
+    @property
+    def existing(self) -> int:
+        """Pending and in service, as the group itself counts against desired."""
+        return sum(i.lifecycle.startswith("Pending") or i.lifecycle == "InService" for i in self.instances)
+
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        return tuple(self.tags.get(WORKFLOWS_TAG, "").split())
+
+
+class AutoScaling:
+    """The groups of one stage.
+
+    Source: EC2 Auto Scaling API reference. Groups come in pages of 100, whatever their number of instances.
+    """
+
+    def __init__(self, client: AutoScalingClient, stage: str) -> None:
+        self._client = client
+        self._stage = stage
+
+    def groups(self) -> list[Group]:
+        """Every fleet of the stage. Raises Blind when AWS cannot be read."""
+        filters = [{"Name": "tag:Stage", "Values": [self._stage]}, {"Name": "tag-key", "Values": [WORKFLOWS_TAG]}]
+        pages = self._client.get_paginator("describe_auto_scaling_groups")
+        try:
+            found = pages.paginate(Filters=filters, PaginationConfig={"PageSize": 100})  # type: ignore[arg-type]
+            return [_group(raw) for page in found for raw in page["AutoScalingGroups"]]
+        except (BotoCoreError, ClientError) as error:
+            raise Blind("autoscaling:DescribeAutoScalingGroups", error) from error
+
+    def group(self, name: str) -> Group | None:
+        """One group by its name, None when there is none. Raises Blind."""
+        try:
+            answer = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+        except (BotoCoreError, ClientError) as error:
+            raise Blind("autoscaling:DescribeAutoScalingGroups", error) from error
+        return next((_group(raw) for raw in answer["AutoScalingGroups"]), None)
+
+    def group_of(self, instance_id: str) -> str | None:
+        """Name of the group that holds the instance; None when no group does. Raises Blind."""
+        try:
+            answer = self._client.describe_auto_scaling_instances(InstanceIds=[instance_id])
+        except (BotoCoreError, ClientError) as error:
+            raise Blind("autoscaling:DescribeAutoScalingInstances", error) from error
+        return next((found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]), None)
+
+    def set_desired(self, group: str, desired: int) -> None:
+        """Straight there, without cooldown: booting instances are counted by the decision already."""
+        self._client.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=desired, HonorCooldown=False)
+
+    def suspend_az_rebalance(self, group: str) -> None:
+        """Protection does not stop AZRebalance from launching extras."""
+        self._client.suspend_processes(AutoScalingGroupName=group, ScalingProcesses=["AZRebalance"])
+
+    def terminate(self, instance_id: str, *, decrement: bool) -> bool:
+        """Terminate one instance of a group. False when the group does not know it any more.
+
+        The caller has drained it: scale-in protection does not stop this call.
+        """
+        try:
+            self._client.terminate_instance_in_auto_scaling_group(
+                InstanceId=instance_id, ShouldDecrementDesiredCapacity=decrement
+            )
+        except ClientError as error:
+            if _is_unknown_instance(error):
+                return False
+            raise
+        return True
+
+
+def _group(raw: AutoScalingGroupTypeDef) -> Group:
+    return Group(
+        name=raw["AutoScalingGroupName"],
+        desired=raw["DesiredCapacity"],
+        min_size=raw["MinSize"],
+        max_size=raw["MaxSize"],
+        instances=tuple(GroupInstance(i["InstanceId"], str(i["LifecycleState"])) for i in raw.get("Instances", ())),
+        tags={tag["Key"]: tag.get("Value", "") for tag in raw.get("Tags", ())},
+        suspended=frozenset(process["ProcessName"] for process in _suspended(raw)),
+    )
+
+
+def _suspended(raw: AutoScalingGroupTypeDef) -> Sequence[Mapping[str, str]]:
+    return raw.get("SuspendedProcesses", ())  # type: ignore[return-value]
+
+
+def _is_unknown_instance(error: ClientError) -> bool:
+    detail = error.response.get("Error", {})
+    return detail.get("Code") == "ValidationError" and "not found" in detail.get("Message", "").lower()

@@ -1,0 +1,67 @@
+"""EC2: what became of instances, and when they were launched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fleet_control.errors import Blind
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+
+FILTER_VALUES = 200
+"""DescribeInstances takes at most this many values in one filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`launched_at` is naive UTC; `state` is EC2's name of it (`running`, `shutting-down`, …)."""
+
+    id: str
+    state: str
+    launched_at: datetime
+
+
+class Ec2:
+    """Source: EC2 API reference, DescribeInstances; terminated instances stay visible for about an hour."""
+
+    def __init__(self, client: EC2Client, stage: str) -> None:
+        self._client = client
+        self._stage = stage
+
+    def members(self) -> dict[str, Machine]:
+        """Every instance that a group of the stage launched, by id, in pages of 1,000. Raises Blind."""
+        return self._described(
+            [
+                {"Name": "tag:Stage", "Values": [self._stage]},
+                {"Name": "tag-key", "Values": ["aws:autoscaling:groupName"]},
+            ]
+        )
+
+    def lookup(self, instance_ids: Iterable[str]) -> dict[str, Machine]:
+        """These instances, whoever launched them; unknown ids are absent. No call for no ids. Raises Blind."""
+        found: dict[str, Machine] = {}
+        ids = sorted(set(instance_ids))
+        for start in range(0, len(ids), FILTER_VALUES):
+            found |= self._described([{"Name": "instance-id", "Values": ids[start : start + FILTER_VALUES]}])
+        return found
+
+    def _described(self, filters: Sequence[FilterTypeDef]) -> dict[str, Machine]:
+        pages = self._client.get_paginator("describe_instances")
+        try:
+            found = pages.paginate(Filters=filters, PaginationConfig={"PageSize": 1000})
+            raws = [raw for page in found for held in page["Reservations"] for raw in held["Instances"]]
+        except (BotoCoreError, ClientError) as error:
+            raise Blind("ec2:DescribeInstances", error) from error
+        return {machine.id: machine for machine in map(_machine, raws)}
+
+
+def _machine(raw: InstanceTypeDef) -> Machine:
+    launched = raw["LaunchTime"].astimezone(UTC).replace(tzinfo=None)
+    return Machine(raw["InstanceId"], str(raw["State"]["Name"]), launched)

@@ -1,0 +1,78 @@
+"""How many instances a fleet should have: the one formula for 0→1 and 1→N, and when desired is lowered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleet_control.decide.model import HOLDS_A_SLOT, SUPPLY, Fleet, Instance, Standing
+from fleet_control.decide.standing import standings
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a fleet needs and what it has. `undo` names the drains of ours to take back first."""
+
+    wanted: int
+    supply: int
+    holding: int
+    existing: int
+    target: int
+    desired: int
+    rule: str
+    undo: tuple[Instance, ...] = ()
+    standing: Mapping[str, Standing] | None = None
+
+    @property
+    def surplus(self) -> int:
+        return self.supply - self.wanted
+
+
+def wanted_instances(fleet: Fleet) -> int:
+    """ceil(demand / backlog target), at least 1 when there is demand, within min..max."""
+    by_backlog = -(-fleet.demand // fleet.policy.backlog_target)
+    return max(fleet.policy.min_size, min(fleet.policy.max_size, by_backlog))
+
+
+def capacity(fleet: Fleet, now: datetime) -> Capacity:
+    """The desired capacity of one fleet on its own, before the stage's limit."""
+    where = standings(fleet, now)
+    count = Counter(where.values())
+    wanted = wanted_instances(fleet)
+    undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY))
+    supply = _total(count, SUPPLY) + len(undo)
+    holding = _total(count, HOLDS_A_SLOT) - len(undo)
+    existing = sum(instance.exists for instance in fleet.instances)
+    target = min(fleet.policy.max_size, wanted + holding)
+    desired, rule = _desired(fleet, target, existing)
+    return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where)
+
+
+def _total(count: Counter[Standing], kinds: frozenset[Standing]) -> int:
+    return sum(count[kind] for kind in kinds)
+
+
+def _drains_to_undo(fleet: Fleet, where: Mapping[str, Standing], missing: int) -> tuple[Instance, ...]:
+    """A drained instance of ours that is still up serves at once; a new one needs its warm-up."""
+    ours = [
+        instance
+        for instance in fleet.instances
+        if where[instance.id] is Standing.DRAINING
+        and instance.worker is not None
+        and instance.worker.drain is not None
+        and instance.worker.drain.can_be_undone
+    ]
+    return tuple(ours[: max(0, missing)])
+
+
+def _desired(fleet: Fleet, target: int, existing: int) -> tuple[int, str]:
+    if target > fleet.desired:
+        return target, "raise"
+    # Lowering to what exists launches nothing later and kills nothing: in-service instances are protected,
+    # pending ones are not, so they are counted.
+    floor = max(existing, target)
+    if fleet.desired > floor:
+        return floor, "lower"
+    return fleet.desired, "steady"

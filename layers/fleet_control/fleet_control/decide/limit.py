@@ -1,0 +1,36 @@
+"""The stage's limit: the sum of desired over all fleets stays within `FleetWorkerLimit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One fleet's wish: from `current` to `asked` instances."""
+
+    fleet: str
+    current: int
+    asked: int
+    oldest_waiting_at: datetime | None
+
+
+def grant(requests: Iterable[Request], limit: int, reserved: int = 0) -> dict[str, int]:
+    """Desired capacity granted by fleet. Lowering is always granted; raises go to the oldest waiting job first.
+
+    `reserved` is capacity that counts against the limit without asking for anything (fleets on hold).
+    """
+    asked = list(requests)
+    granted = {request.fleet: min(request.current, request.asked) for request in asked}
+    room = limit - reserved - sum(granted.values())
+    for request in sorted((r for r in asked if r.asked > r.current), key=_oldest_first):
+        extra = max(0, min(request.asked - request.current, room))
+        granted[request.fleet] += extra
+        room -= extra
+    return granted
+
+
+def _oldest_first(request: Request) -> tuple[bool, datetime, str]:
+    return request.oldest_waiting_at is None, request.oldest_waiting_at or datetime.max, request.fleet

@@ -1,0 +1,65 @@
+"""What instances that are gone, going or warned leave behind: jobs to requeue, rows to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleet_control.decide.model import (
+    INSTANCE_TERMINATED,
+    SPOT_INTERRUPTION,
+    Instance,
+    Lease,
+    Observation,
+    Stray,
+    Worker,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Make one dispatch leasable again, provided its lease token is still this one."""
+
+    lease: Lease
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """`remove` are workers whose instance no longer exists."""
+
+    requeue: tuple[Requeue, ...] = ()
+    remove: tuple[Worker, ...] = ()
+
+
+def losses(observation: Observation) -> Losses:
+    """Everything that has to be cleaned up on the stage at this instant."""
+    members = [instance for fleet in observation.fleets for instance in fleet.instances]
+    requeue = [r for member in members for r in _of_member(member, observation.now)]
+    requeue += [r for stray in observation.strays for r in _of_stray(stray, observation.now)]
+    gone = [m.worker for m in members if m.state == "terminated"]
+    gone += [stray.worker for stray in observation.strays if stray.is_gone]
+    return Losses(tuple(requeue), tuple(worker for worker in gone if worker is not None))
+
+
+def requeue_all(leases: Iterable[Lease], reason: str, now: datetime) -> list[Requeue]:
+    """Every lease but the stuck ones: those are reported, never touched."""
+    return [Requeue(lease, reason) for lease in leases if not lease.is_stuck(now)]
+
+
+def _of_member(instance: Instance, now: datetime) -> list[Requeue]:
+    if instance.worker is None:
+        return []
+    if instance.state in ("shutting-down", "terminated"):
+        return requeue_all(instance.worker.leases, INSTANCE_TERMINATED, now)
+    if instance.worker.drain is not None and instance.worker.drain.reason == SPOT_INTERRUPTION:
+        return requeue_all(instance.worker.leases, SPOT_INTERRUPTION, now)
+    return []
+
+
+def _of_stray(stray: Stray, now: datetime) -> list[Requeue]:
+    """A stray that runs is somebody's business, not ours: launched by hand, detached for debugging."""
+    if not stray.is_gone and stray.state != "shutting-down":
+        return []
+    return requeue_all(stray.leases, INSTANCE_TERMINATED, now)

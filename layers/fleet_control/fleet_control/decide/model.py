@@ -1,0 +1,202 @@
+"""What a decision sees: plain, frozen facts about fleets, instances, workers and their jobs.
+
+All instants are naive UTC datetimes read from the database's clock; all durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+MAX_ATTEMPTS = 3
+"""A job with this many attempts is never leased again (contract, section 2)."""
+
+SPOT_INTERRUPTION = "spot_interruption"
+INSTANCE_TERMINATED = "instance_terminated"
+IDLE = "idle"
+SCALE_TO_ZERO = "scale_to_zero"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one fleet wants to be scaled; read from the tags of its Auto Scaling group."""
+
+    workflows: tuple[str, ...]
+    min_size: int
+    max_size: int
+    backlog_target: int = 2
+    idle_seconds: float = 120
+    scale_to_zero_seconds: float = 900
+    warmup_seconds: float = 300
+    launch_grace_seconds: float = 300
+    silent_seconds: float = 300
+    drain_look_seconds: float = 3
+    drain_limit_seconds: float = 60
+
+    @property
+    def launch_deadline_seconds(self) -> float:
+        """An instance that has not registered by this age is overdue."""
+        return self.warmup_seconds + self.launch_grace_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated."""
+
+    row_id: int
+    reason: str
+    at: datetime
+    committed: bool = False
+
+    @property
+    def is_scale_in(self) -> bool:
+        return self.reason in (IDLE, SCALE_TO_ZERO)
+
+    @property
+    def can_be_undone(self) -> bool:
+        return self.is_scale_in and not self.committed
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A dispatch that is `leased`. `token` fences every change we make to it."""
+
+    dispatch_id: int
+    workflow: str
+    worker_id: str
+    token: str
+    expires_at: datetime | None
+    attempts: int
+
+    def is_live(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at > now
+
+    def is_leasable(self, now: datetime) -> bool:
+        """Expired, and the backend would hand it out again."""
+        return not self.is_live(now) and self.attempts < MAX_ATTEMPTS
+
+    def is_stuck(self, now: datetime) -> bool:
+        """Expired with no attempt left: reported, never touched (contract, section 3)."""
+        return not self.is_live(now) and self.attempts >= MAX_ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A row of `comfy_ui_workers`. `drain` is ours and still stands; an admin's drain has `draining` alone."""
+
+    row_id: int
+    instance_id: str
+    registered_at: datetime
+    active_at: datetime
+    seen_at: datetime | None = None
+    approved: bool = True
+    draining: bool = False
+    drain: Drain | None = None
+    leases: tuple[Lease, ...] = ()
+
+    def is_busy(self, now: datetime) -> bool:
+        """May be working: it holds a live lease, or one that ran out unseen (silence with a lease is not death)."""
+        return any(lease.is_live(now) or self._silent_since(lease) for lease in self.leases)
+
+    def _silent_since(self, lease: Lease) -> bool:
+        return self.seen_at is None or lease.expires_at is None or self.seen_at <= lease.expires_at
+
+    def holds_live_lease(self, now: datetime) -> bool:
+        return any(lease.is_live(now) for lease in self.leases)
+
+
+class Standing(StrEnum):
+    """What an instance is good for right now."""
+
+    BUSY = "busy"
+    IDLE = "idle"
+    BOOTING = "booting"
+    DRAINING = "draining"
+    INTERRUPTED = "interrupted"
+    SILENT = "silent"
+    OVERDUE = "overdue"
+    TERMINATING = "terminating"
+    OUTSIDE = "outside"
+    """In the group but out of its service: standby, detaching."""
+
+
+SUPPLY = frozenset({Standing.BUSY, Standing.IDLE, Standing.BOOTING})
+HOLDS_A_SLOT = frozenset({Standing.DRAINING, Standing.SILENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A member of a group. `state` is EC2's, None when EC2 did not (yet) tell."""
+
+    id: str
+    lifecycle: str = "InService"
+    launched_at: datetime | None = None
+    state: str | None = "running"
+    worker: Worker | None = None
+
+    @property
+    def is_going(self) -> bool:
+        return self.lifecycle.startswith("Terminat") or self.state in ("shutting-down", "terminated")
+
+    @property
+    def exists(self) -> bool:
+        """Pending or in service, and EC2 does not say that it is gone already."""
+        return not self.is_going and (self.lifecycle.startswith("Pending") or self.lifecycle == "InService")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One Auto Scaling group with everything its decision needs."""
+
+    name: str
+    policy: Policy
+    desired: int
+    instances: tuple[Instance, ...] = ()
+    queued: int = 0
+    leased: int = 0
+    oldest_waiting_at: datetime | None = None
+    last_job_at: datetime | None = None
+    az_rebalance_runs: bool = False
+
+    @property
+    def demand(self) -> int:
+        """Jobs that are waiting and can be leased, plus jobs under a live lease."""
+        return self.queued + self.leased
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFleet:
+    """A group whose policy cannot be read: its capacity stays as it is."""
+
+    name: str
+    reason: str
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The whole stage at one instant."""
+
+    now: datetime
+    fleets: tuple[Fleet, ...]
+    held: tuple[HeldFleet, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    scale_ins_running: frozenset[str] | None = None
+    """Names of running `scale_in` executions; None when no drain was old enough to ask."""
+    workers_elsewhere: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Somebody EC2-named who is in no group of ours but holds a worker row or a lease."""
+
+    instance_id: str
+    state: str | None
+    """EC2's state; None when EC2 does not know the instance."""
+    worker: Worker | None = None
+    leases: tuple[Lease, ...] = field(default=())
+
+    @property
+    def is_gone(self) -> bool:
+        return self.state in (None, "terminated")

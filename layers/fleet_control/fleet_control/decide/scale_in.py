@@ -1,0 +1,73 @@
+"""One drain, looked at again and again: wait, terminate, or let the worker serve on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fleet_control.decide.model import Worker
+from fleet_control.decide.standing import seconds_since
+
+
+class Next(StrEnum):
+    WAIT = "wait"
+    TERMINATE = "terminate"
+    RELEASE = "release"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the machine does next and why. `polled_at` is the first poll seen after the drain."""
+
+    next: Next
+    reason: str
+    polled_at: datetime | None = None
+
+
+def look(
+    worker: Worker | None,
+    drain_id: int,
+    waiting: int,
+    limit_seconds: float,
+    polled_at: datetime | None,
+    now: datetime,
+) -> Verdict:
+    """`waiting` are the fleet's jobs that could be leased this moment; `polled_at` is what the last look saw."""
+    gone = _not_ours(worker, drain_id)
+    if gone is not None or worker is None or worker.drain is None:
+        return Verdict(Next.DONE, gone or "no drain")
+    if worker.drain.committed:
+        return Verdict(Next.TERMINATE, "termination was decided before")
+    if worker.is_busy(now):
+        return Verdict(Next.RELEASE, "a job slipped in: it is finished, not killed")
+    if waiting:
+        return Verdict(Next.RELEASE, f"{waiting} jobs wait: serving them is quicker than launching")
+    return _refused(worker, worker.drain.at, limit_seconds, polled_at, now)
+
+
+def _not_ours(worker: Worker | None, drain_id: int) -> str | None:
+    if worker is None:
+        return "the worker's row is gone"
+    if not worker.draining or worker.drain is None:
+        return "somebody has undone the drain"
+    if worker.drain.row_id != drain_id and not worker.drain.committed:
+        return "a newer drain stands"
+    return None
+
+
+def _refused(worker: Worker, drained_at: datetime, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:
+    """A worker polls one request at a time. The first poll seen after the drain may have read the row before it;
+    the second one proves that the first has been answered, and a lease it got would be visible."""
+    seen = worker.seen_at if worker.seen_at is not None and worker.seen_at > drained_at else None
+    if polled_at is not None and seen is not None and seen > polled_at:
+        return Verdict(Next.TERMINATE, "polled twice since the drain and was refused", polled_at)
+    if seconds_since(drained_at, now) >= limit:
+        return Verdict(Next.TERMINATE, f"no poll within {limit:.0f} s of the drain, and no lease", polled_at)
+    return Verdict(Next.WAIT, "waiting for the worker to poll and be refused", polled_at or seen)
+
+
+def decrement(desired: int, existing: int, min_size: int) -> bool:
+    """Whether the termination takes desired down with it: not where a rebalance left more than desired, nor at min."""
+    return desired >= existing and desired > min_size

@@ -1,0 +1,1 @@
+"""AWS on one machine: moto, and beside it what moto lacks."""

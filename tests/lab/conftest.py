@@ -11,6 +11,8 @@ import pytest
 from lab.cloud.functions import Function, LambdaService
 from lab.cloud.journal import Journal
 
+from .database import database, mariadb  # noqa: F401 - fixtures
+
 Write = Callable[..., Function]
 
 

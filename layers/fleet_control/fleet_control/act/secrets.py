@@ -1,0 +1,50 @@
+"""Secrets Manager: JSON secrets, cached for a few minutes, never logged."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from fleet_control.errors import SecretUnreadable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+MAX_AGE_SECONDS = 300
+
+
+class DatabaseLogin(BaseModel):
+    """Where a database user logs in. The secret holds more; the rest is not ours."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = Field(min_length=1)
+    port: int = 3306
+    username: str = Field(min_length=1)
+    password: SecretStr
+
+
+class Secrets:
+    def __init__(self, client: "SecretsManagerClient") -> None:
+        self._provider = SecretsProvider(boto3_client=client)
+
+    def database_login(self, secret_id: str, *, fresh: bool = False) -> DatabaseLogin:
+        """`fresh` goes past the cache, for a secret that has just been rotated. Raises SecretUnreadable."""
+        try:
+            return DatabaseLogin.model_validate(self._json(secret_id, fresh=fresh))
+        except ValidationError as error:
+            # Not chained: pydantic's text would carry the value.
+            fields = ", ".join(str(fault["loc"][0]) for fault in error.errors(include_input=False) if fault["loc"])
+            raise SecretUnreadable(f"secret {secret_id}: missing or wrong: {fields or 'not a JSON object'}") from None
+
+    def _json(self, secret_id: str, *, fresh: bool) -> Any:
+        try:
+            text = self._provider.get(secret_id, max_age=MAX_AGE_SECONDS, force_fetch=fresh)
+        except GetParameterError as error:
+            raise SecretUnreadable(f"secret {secret_id} cannot be read: {error}") from error
+        try:
+            return json.loads(str(text))
+        except ValueError:
+            raise SecretUnreadable(f"secret {secret_id} is not JSON") from None

@@ -1,0 +1,94 @@
+"""Logs, health metrics and traces of a function, in one way for all: Powertools, built at the first invocation.
+
+Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handler with `@telemetry.handler`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, wraps
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from fleet_control.errors import FleetControlError
+from fleet_control.settings import environment
+
+NAMESPACE = "FleetControl"
+Handler = Callable[[dict[str, Any], Any], Any]
+
+
+class Telemetry:
+    """`service` is the function's name in logs, traces and health metrics (dimensions Stage and service)."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    @cached_property
+    def logger(self) -> Logger:
+        return Logger(service=self._service, utc=True, use_rfc3339=True)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        metrics = Metrics(service=self._service, namespace=NAMESPACE)
+        metrics.set_default_dimensions(Stage=environment().get("STAGE", "unknown"))
+        return metrics
+
+    @cached_property
+    def tracer(self) -> Tracer:
+        return Tracer(service=self._service)
+
+    def count(self, name: str, value: float = 1) -> None:
+        """A health metric of this invocation; sent with the others when it ends."""
+        self.metrics.add_metric(name, MetricUnit.Count, value)
+
+    def handler(self, body: Handler) -> Handler:
+        """Binds one invocation: correlation id, function context, trace, failure count, health metrics."""
+
+        @wraps(body)
+        def entry(event: dict[str, Any], context: Any) -> Any:
+            return self._instrumented(event, context)
+
+        def observed(event: dict[str, Any], context: Any) -> Any:
+            self.logger.set_correlation_id(correlation_id(event))
+            try:
+                return body(event, context)
+            except Exception as error:
+                self._failed(error)
+                raise
+            finally:
+                self._flush()
+
+        self._observed = observed
+        return entry
+
+    @cached_property
+    def _instrumented(self) -> Handler:
+        # Responses stay out of traces and events out of logs: a custom resource's event holds a signed URL.
+        traced = self.tracer.capture_lambda_handler(self._observed, capture_response=False)
+        return self.logger.inject_lambda_context(traced, log_event=False, clear_state=True)
+
+    def _failed(self, error: Exception) -> None:
+        reason = error.reason if isinstance(error, FleetControlError) else type(error).__name__
+        self.logger.exception("failed", extra={"reason": reason})
+        self.count("Failed")
+
+    def _flush(self) -> None:
+        if self.metrics.metric_set:
+            self.metrics.flush_metrics()
+
+
+def log_decision(logger: Logger, **fields: object) -> None:
+    """One record per decision, "do nothing" included: its inputs, rule, clamps and result."""
+    logger.info("decision", extra=fields)
+
+
+def correlation_id(event: Mapping[str, Any]) -> str | None:
+    """What ties this invocation to its cause: EventBridge id, SNS message id, CloudFormation request, execution."""
+    if not isinstance(event, Mapping):
+        return None
+    for key in ("id", "RequestId", "execution"):
+        if isinstance(event.get(key), str):
+            return str(event[key])
+    records = event.get("Records") or [{}]
+    message_id = records[0].get("Sns", {}).get("MessageId")
+    return str(message_id) if message_id else None

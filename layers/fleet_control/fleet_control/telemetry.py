@@ -3,6 +3,8 @@
 Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handler with `@telemetry.handler`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any

@@ -1,5 +1,7 @@
 """The one way an AWS client is made: bounded in time, retried by the SDK, kept for the execution environment."""
 
+from __future__ import annotations
+
 from functools import cache
 from typing import Any
 

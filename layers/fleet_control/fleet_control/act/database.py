@@ -4,6 +4,8 @@ Made lazily, checked before use, never left holding a lock or a transaction. Eve
 error that says what to do next; a statement that is wrong in itself keeps pymysql's own error.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,7 +70,7 @@ class Database:
             return int(cursor.lastrowid)
 
     @contextmanager
-    def transaction(self) -> Iterator["Database"]:
+    def transaction(self) -> Iterator[Database]:
         """Commits at the end, rolls back on any error. Keep it to milliseconds: the backend waits for our rows."""
         with self._holding():
             self.execute("START TRANSACTION")

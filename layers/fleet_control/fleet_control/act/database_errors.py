@@ -1,5 +1,7 @@
 """From the driver's numbers to our named errors, each with what to check next."""
 
+from __future__ import annotations
+
 import socket
 import ssl
 

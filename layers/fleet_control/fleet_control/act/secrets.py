@@ -1,5 +1,7 @@
 """Secrets Manager: JSON secrets, cached for a few minutes, never logged."""
 
+from __future__ import annotations
+
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ class DatabaseLogin(BaseModel):
 
 
 class Secrets:
-    def __init__(self, client: "SecretsManagerClient") -> None:
+    def __init__(self, client: SecretsManagerClient) -> None:
         self._provider = SecretsProvider(boto3_client=client)
 
     def database_login(self, secret_id: str, *, fresh: bool = False) -> DatabaseLogin:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fleet_control.errors import Blind
+from fleet_control.act.blind import blind
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -65,14 +65,14 @@ class AutoScaling:
             found = pages.paginate(Filters=filters, PaginationConfig={"PageSize": 100})  # type: ignore[arg-type]
             return [_group(raw) for page in found for raw in page["AutoScalingGroups"]]
         except (BotoCoreError, ClientError) as error:
-            raise Blind("autoscaling:DescribeAutoScalingGroups", error) from error
+            raise blind("autoscaling:DescribeAutoScalingGroups", error) from error
 
     def group(self, name: str) -> Group | None:
         """One group by its name, None when there is none. Raises Blind."""
         try:
             answer = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
         except (BotoCoreError, ClientError) as error:
-            raise Blind("autoscaling:DescribeAutoScalingGroups", error) from error
+            raise blind("autoscaling:DescribeAutoScalingGroups", error) from error
         return next((_group(raw) for raw in answer["AutoScalingGroups"]), None)
 
     def group_of(self, instance_id: str) -> str | None:
@@ -80,7 +80,7 @@ class AutoScaling:
         try:
             answer = self._client.describe_auto_scaling_instances(InstanceIds=[instance_id])
         except (BotoCoreError, ClientError) as error:
-            raise Blind("autoscaling:DescribeAutoScalingInstances", error) from error
+            raise blind("autoscaling:DescribeAutoScalingInstances", error) from error
         return next((found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]), None)
 
     def set_desired(self, group: str, desired: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fleet_control.errors import Blind
+from fleet_control.act.blind import blind
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -20,7 +20,7 @@ FILTER_VALUES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Ec2Instance:
     """`launched_at` is naive UTC; `state` is EC2's name of it (`running`, `shutting-down`, …)."""
 
     id: str
@@ -35,7 +35,7 @@ class Ec2:
         self._client = client
         self._stage = stage
 
-    def members(self) -> dict[str, Machine]:
+    def members(self) -> dict[str, Ec2Instance]:
         """Every instance that a group of the stage launched, by id, in pages of 1,000. Raises Blind."""
         return self._described(
             [
@@ -44,24 +44,24 @@ class Ec2:
             ]
         )
 
-    def lookup(self, instance_ids: Iterable[str]) -> dict[str, Machine]:
+    def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]:
         """These instances, whoever launched them; unknown ids are absent. No call for no ids. Raises Blind."""
-        found: dict[str, Machine] = {}
+        found: dict[str, Ec2Instance] = {}
         ids = sorted(set(instance_ids))
         for start in range(0, len(ids), FILTER_VALUES):
             found |= self._described([{"Name": "instance-id", "Values": ids[start : start + FILTER_VALUES]}])
         return found
 
-    def _described(self, filters: Sequence[FilterTypeDef]) -> dict[str, Machine]:
+    def _described(self, filters: Sequence[FilterTypeDef]) -> dict[str, Ec2Instance]:
         pages = self._client.get_paginator("describe_instances")
         try:
             found = pages.paginate(Filters=filters, PaginationConfig={"PageSize": 1000})
             raws = [raw for page in found for held in page["Reservations"] for raw in held["Instances"]]
         except (BotoCoreError, ClientError) as error:
-            raise Blind("ec2:DescribeInstances", error) from error
-        return {machine.id: machine for machine in map(_machine, raws)}
+            raise blind("ec2:DescribeInstances", error) from error
+        return {one.id: one for one in map(_instance, raws)}
 
 
-def _machine(raw: InstanceTypeDef) -> Machine:
+def _instance(raw: InstanceTypeDef) -> Ec2Instance:
     launched = raw["LaunchTime"].astimezone(UTC).replace(tzinfo=None)
-    return Machine(raw["InstanceId"], str(raw["State"]["Name"]), launched)
+    return Ec2Instance(raw["InstanceId"], str(raw["State"]["Name"]), launched)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fleet_control.errors import Blind
+from fleet_control.act.blind import blind
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -36,4 +36,4 @@ class Machine:
             found = pages.paginate(stateMachineArn=self._arn, statusFilter="RUNNING")
             return frozenset(execution["name"] for page in found for execution in page["executions"])
         except (BotoCoreError, ClientError) as error:
-            raise Blind("states:ListExecutions", error) from error
+            raise blind("states:ListExecutions", error) from error

@@ -1,0 +1,104 @@
+"""`ai_job_dispatches`: the queue as the backend leases it, and the one change we make to it.
+
+The statements read what is live; none grows with the history of completed jobs.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from fleet_control.act.database import Database
+
+Row = dict[str, Any]
+
+WORKFLOWS = "SELECT id, slug FROM workflows WHERE deleted_at IS NULL"
+
+# One statement, one snapshot: a job leased between two reads would be counted twice, and a GPU launched for it.
+LIVE = """
+SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, 1 AS jobs,
+       NULL AS oldest_at
+FROM ai_job_dispatches
+WHERE status = 'leased' AND provider = 'self_hosted'
+UNION ALL
+SELECT 'queue', NULL, workflow_id, NULL, NULL, NULL, NULL, COUNT(*), MIN(created_at)
+FROM ai_job_dispatches
+WHERE status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
+GROUP BY workflow_id
+"""
+
+# The newest row of each workflow is the first that the index on workflow_id yields backwards.
+NEWEST = """
+SELECT d.workflow_id, d.updated_at, d.created_at
+FROM (SELECT workflow_id, MAX(id) AS id FROM ai_job_dispatches GROUP BY workflow_id) newest
+JOIN ai_job_dispatches d ON d.id = newest.id
+"""
+
+REQUEUE = """
+UPDATE ai_job_dispatches
+SET status = 'queued', worker_id = NULL, lease_token = NULL, lease_expires_at = NULL, last_error = %s,
+    attempts = IF(attempts > 0, attempts - 1, 0), updated_at = UTC_TIMESTAMP()
+WHERE id = %s AND status = 'leased' AND lease_token = %s
+"""
+
+WAITING = """
+SELECT COUNT(*) AS waiting
+FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
+WHERE w.deleted_at IS NULL AND w.slug IN %s AND d.provider = 'self_hosted' AND d.attempts < 3
+  AND (d.status = 'queued' OR (d.status = 'leased' AND d.lease_expires_at <= UTC_TIMESTAMP()))
+"""
+
+DEMAND = """
+SELECT COUNT(*) AS demand
+FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
+WHERE w.deleted_at IS NULL AND w.slug IN %s AND d.provider = 'self_hosted'
+  AND ((d.status = 'queued' AND d.attempts < 3)
+    OR (d.status = 'leased' AND (d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())))
+"""
+
+AUDIT = """
+INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, dispatch_id, metadata, created_at)
+VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP())
+"""
+
+
+class Jobs:
+    """Reads answer rows as the statements above name them; instants are naive UTC."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def now(self) -> datetime:
+        """The only clock of every decision, to the second like all the timestamps it is compared with."""
+        now: datetime = self._database.query("SELECT UTC_TIMESTAMP() AS now")[0]["now"]
+        return now
+
+    def workflows(self) -> list[Row]:
+        return self._database.query(WORKFLOWS)
+
+    def live(self) -> list[Row]:
+        """Every lease (kind `lease`), live or expired; and by workflow (kind `queue`) how many `jobs` wait that may
+        be leased, and since when the oldest does."""
+        return self._database.query(LIVE)
+
+    def newest(self) -> list[Row]:
+        """The newest dispatch of each workflow: a fleet's last sign of work, however long ago."""
+        return self._database.query(NEWEST)
+
+    def waiting(self, slugs: tuple[str, ...]) -> int:
+        """Jobs of these workflows that a worker could lease this moment."""
+        return int(self._database.query(WAITING, (slugs,))[0]["waiting"])
+
+    def demand(self, slugs: tuple[str, ...]) -> int:
+        """Jobs of these workflows that wait or are being worked on."""
+        return int(self._database.query(DEMAND, (slugs,))[0]["demand"])
+
+    def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
+        """Make a job leasable again at no cost to its attempts. False when the lease is no longer this one."""
+        with self._database.transaction() as transaction:
+            changed = transaction.execute(REQUEUE, (f"Requeued: {reason}", dispatch_id, token))
+            if changed:
+                metadata = json.dumps({"reason": reason})
+                transaction.execute(AUDIT, (worker_row_id, worker_id, "requeued", dispatch_id, metadata))
+        return changed == 1

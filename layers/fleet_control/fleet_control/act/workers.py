@@ -1,0 +1,136 @@
+"""`comfy_ui_workers` and its audit log: who is there, and the drains that are ours to make and undo."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fleet_control.act.database import Database
+from fleet_control.act.jobs import AUDIT, Row
+
+# The newest audit row of a worker is its last activity: polls leave one only when they got a job. The newest drain
+# row is looked up for draining workers alone. Both are reads from the end of the index on worker_id.
+_WORKERS = """
+SELECT w.id, w.worker_id, w.is_approved, w.is_draining, w.last_seen_at, w.created_at,
+       active.created_at AS active_at, drain.id AS drain_id, drain.event AS drain_event,
+       drain.metadata AS drain_metadata, drain.created_at AS drain_at
+FROM comfy_ui_workers w
+LEFT JOIN worker_audit_logs active ON active.id = (
+    SELECT a.id FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1)
+LEFT JOIN worker_audit_logs drain ON w.is_draining = 1 AND drain.id = (
+    SELECT a.id FROM worker_audit_logs a
+    WHERE a.worker_id = w.id AND a.event IN ('fleet_drained', 'fleet_undrained') ORDER BY a.id DESC LIMIT 1)
+WHERE w.registration_source = 'fleet' AND w.worker_id {which}
+"""
+
+FLEET_WORKERS = _WORKERS.format(which="LIKE %s")
+ONE_WORKER = _WORKERS.format(which="= %s")
+
+LEASES_OF = """
+SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts
+FROM ai_job_dispatches
+WHERE worker_id = %s AND status = 'leased'
+"""
+
+LOCK = "SELECT id FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
+DRAIN = """
+UPDATE comfy_ui_workers SET is_draining = 1, updated_at = UTC_TIMESTAMP() WHERE id = %s AND is_draining = 0
+"""
+UNDRAIN = """
+UPDATE comfy_ui_workers SET is_draining = 0, updated_at = UTC_TIMESTAMP() WHERE id = %s AND is_draining = 1
+"""
+NEWEST_DRAIN = """
+SELECT id, event, metadata FROM worker_audit_logs
+WHERE worker_id = %s AND event IN ('fleet_drained', 'fleet_undrained') ORDER BY id DESC LIMIT 1
+"""
+FORGET_WORKFLOWS = "DELETE FROM worker_workflows WHERE worker_id = %s"
+FORGET = "DELETE FROM comfy_ui_workers WHERE id = %s AND worker_id = %s AND registration_source = 'fleet'"
+
+
+class Workers:
+    """Workers are named by their row's id and their EC2 instance id (`worker_id`) together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def fleet(self) -> list[Row]:
+        """Every worker that registered from an EC2 instance with the fleet's secret."""
+        return self._database.query(FLEET_WORKERS, ("i-%",))
+
+    def one(self, instance_id: str) -> Row | None:
+        return next(iter(self._database.query(ONE_WORKER, (instance_id,))), None)
+
+    def leases(self, instance_id: str) -> list[Row]:
+        """What this worker holds, live or expired."""
+        return self._database.query(LEASES_OF, (instance_id,))
+
+    def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
+        """Stop the worker's polls. The drain's audit id; None when it is draining already, by us or by an admin."""
+        with self._database.transaction() as transaction:
+            if not transaction.execute(DRAIN, (row_id,)):
+                return None
+            return transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
+
+    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
+        """Drain for good, whoever drained it before. False when it is marked already or the row is gone."""
+        with self._database.transaction() as transaction:
+            if not transaction.query(LOCK, (row_id,)):
+                return False
+            newest = transaction.query(NEWEST_DRAIN, (row_id,))
+            drained_now = transaction.execute(DRAIN, (row_id,))
+            if not drained_now and newest and drain_metadata(newest[0]["metadata"]).get("reason") == reason:
+                return False
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
+        return True
+
+    def undrain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
+        """Let the worker serve again. False when this drain is no longer the newest, or was made final."""
+        with self._database.transaction() as transaction:
+            if not transaction.query(LOCK, (row_id,)) or not self._stands(transaction, row_id, drain_id):
+                return False
+            if not transaction.execute(UNDRAIN, (row_id,)):
+                return False
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_undrained", {"reason": reason}))
+        return True
+
+    def commit_drain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
+        """The point of no return before a termination: refused when the drain was undone or a lease is held.
+
+        The worker's row is locked meanwhile, so that an undrain comes wholly before or is refused after.
+        """
+        with self._database.transaction() as transaction:
+            if not transaction.query(LOCK, (row_id,)) or not self._stands(transaction, row_id, drain_id):
+                return False
+            if transaction.query(LEASES_OF + " AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1", (instance_id,)):
+                return False
+            metadata = {"reason": reason, "committed": True}
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", metadata))
+        return True
+
+    def remove(self, row_id: int, instance_id: str) -> bool:
+        """Forget a worker whose instance no longer exists; its audit rows stay."""
+        with self._database.transaction() as transaction:
+            transaction.execute(FORGET_WORKFLOWS, (row_id,))
+            if not transaction.execute(FORGET, (row_id, instance_id)):
+                return False
+            metadata = {"reason": "instance no longer exists"}
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "stale_cleanup", metadata))
+        return True
+
+    @staticmethod
+    def _stands(transaction: Any, row_id: int, drain_id: int) -> bool:
+        newest = transaction.query(NEWEST_DRAIN, (row_id,))
+        return bool(newest) and newest[0]["id"] == drain_id and newest[0]["event"] == "fleet_drained"
+
+
+def drain_metadata(raw: str | None) -> dict[str, Any]:
+    """The audit row's JSON; empty for anything that is not an object."""
+    try:
+        found = json.loads(raw or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _audit(row_id: int, instance_id: str, event: str, metadata: dict[str, Any]) -> tuple[Any, ...]:
+    return row_id, instance_id, event, None, json.dumps(metadata)

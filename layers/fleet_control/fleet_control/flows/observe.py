@@ -1,0 +1,152 @@
+"""Gather: the whole stage in a fixed number of reads, however many fleets there are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from fleet_control.act.asg import Group, GroupInstance
+from fleet_control.act.ec2 import Ec2Instance
+from fleet_control.act.jobs import Row
+from fleet_control.decide.model import Fleet, HeldFleet, Instance, Lease, Observation, Policy, Stray, Worker
+from fleet_control.decide.pickup import old_drains
+from fleet_control.flows import rows
+from fleet_control.flows.policy import read_policy
+
+
+class JobReads(Protocol):
+    def now(self) -> datetime: ...
+    def workflows(self) -> list[Row]: ...
+    def live(self) -> list[Row]: ...
+    def newest(self) -> list[Row]: ...
+
+
+class WorkerReads(Protocol):
+    def fleet(self) -> list[Row]: ...
+
+
+class GroupReads(Protocol):
+    def groups(self) -> list[Group]: ...
+
+
+class InstanceReads(Protocol):
+    def members(self) -> dict[str, Ec2Instance]: ...
+    def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]: ...
+
+
+class ExecutionReads(Protocol):
+    def running(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The job table, by workflow slug and by worker."""
+
+    queued: Mapping[str, Row]
+    newest: Mapping[str, Row]
+    leases: tuple[Lease, ...]
+
+    def held_by(self) -> dict[str, list[Lease]]:
+        held: dict[str, list[Lease]] = defaultdict(list)
+        for lease in self.leases:
+            held[lease.worker_id].append(lease)
+        return held
+
+
+def observe(
+    jobs: JobReads, workers: WorkerReads, groups: GroupReads, ec2: InstanceReads, scale_ins: ExecutionReads
+) -> Observation:
+    """Raises Hold when anything cannot be read: a part of the truth is no truth."""
+    seen_groups = groups.groups()
+    machines = ec2.members()
+    # The database comes last: whoever is in a group but not yet in its table has not registered,
+    # and not the other way round.
+    queues, now = read_queues(jobs), jobs.now()
+    crew = _crew(workers.fleet(), queues)
+    fleets, held = _fleets(seen_groups, machines, crew, queues, now)
+    strays = _strays(seen_groups, crew, queues, ec2)
+    running = scale_ins.running() if old_drains(fleets, now) else None
+    return Observation(now, fleets, held, strays, running)
+
+
+def read_queues(jobs: JobReads) -> Queues:
+    slugs = {row["id"]: row["slug"] for row in jobs.workflows()}
+    live = jobs.live()
+    return Queues(
+        queued={slugs[r["workflow_id"]]: r for r in live if r["kind"] == "queue" and r["workflow_id"] in slugs},
+        newest={slugs[r["workflow_id"]]: r for r in jobs.newest() if r["workflow_id"] in slugs},
+        leases=tuple(rows.lease(r, slugs) for r in live if r["kind"] == "lease"),
+    )
+
+
+def _crew(found: list[Row], queues: Queues) -> dict[str, Worker]:
+    held = queues.held_by()
+    return {row["worker_id"]: rows.worker(row, held.get(row["worker_id"], ())) for row in found}
+
+
+def _fleets(
+    groups: list[Group],
+    machines: Mapping[str, Ec2Instance],
+    crew: Mapping[str, Worker],
+    queues: Queues,
+    now: datetime,
+) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
+    fleets, held = [], []
+    for group in sorted(groups, key=lambda group: group.name):
+        policy = read_policy(group)
+        if isinstance(policy, HeldFleet):
+            held.append(policy)
+        else:
+            fleets.append(_fleet(group, policy, machines, crew, queues, now))
+    return tuple(fleets), tuple(held)
+
+
+def _fleet(
+    group: Group,
+    policy: Policy,
+    machines: Mapping[str, Ec2Instance],
+    crew: Mapping[str, Worker],
+    queues: Queues,
+    now: datetime,
+) -> Fleet:
+    ours = [lease for lease in queues.leases if lease.workflow in policy.workflows]
+    again = [lease for lease in ours if lease.is_leasable(now)]
+    waits = [queues.queued[slug] for slug in policy.workflows if slug in queues.queued]
+    since = [row["oldest_at"] for row in waits] + [lease.expires_at for lease in again]
+    newest = [queues.newest[slug] for slug in policy.workflows if slug in queues.newest]
+    return Fleet(
+        name=group.name,
+        policy=policy,
+        desired=group.desired,
+        instances=tuple(instance(i, machines.get(i.id), crew.get(i.id)) for i in group.instances),
+        # An expired lease with attempts left is a job that waits: the backend hands it out again.
+        queued=sum(row["jobs"] for row in waits) + len(again),
+        leased=sum(lease.is_live(now) for lease in ours),
+        oldest_waiting_at=min((instant for instant in since if instant), default=None),
+        last_job_at=max((at for row in newest if (at := row["updated_at"] or row["created_at"])), default=None),
+        az_rebalance_runs="AZRebalance" not in group.suspended,
+    )
+
+
+def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker | None) -> Instance:
+    """A member with what EC2 and the database know of it; both may know nothing yet."""
+    if machine is None:
+        return Instance(member.id, member.lifecycle, None, None, worker)
+    return Instance(member.id, member.lifecycle, machine.launched_at, machine.state, worker)
+
+
+def _strays(
+    groups: list[Group], crew: Mapping[str, Worker], queues: Queues, ec2: InstanceReads
+) -> tuple[Stray, ...]:
+    """Rows and leases of instances that are in no group. EC2 is asked by id, so that one launched by hand is seen."""
+    members = {member.id for group in groups for member in group.instances}
+    held = queues.held_by()
+    names = {name for name in (*crew, *held) if name.startswith("i-") and name not in members}
+    known = ec2.lookup(names)
+    return tuple(
+        Stray(name, known[name].state if name in known else None, crew.get(name), tuple(held.get(name, ())))
+        for name in sorted(names)
+    )

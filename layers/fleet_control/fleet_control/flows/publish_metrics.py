@@ -1,0 +1,85 @@
+"""Once a minute: read the queue, turn it into the contract's metrics, publish them, or hold and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from aws_lambda_powertools import Logger
+
+from fleet_control.decide.metrics import Point, Publication, Window, WorkflowLoad, publication
+from fleet_control.errors import Hold
+from fleet_control.messages.schedule import MetricsSchedule
+from fleet_control.telemetry import log_decision
+
+ById = Mapping[int, Mapping[str, Any]]
+
+
+class QueueReader(Protocol):
+    def workflows(self) -> tuple[datetime, ById]: ...
+    def live(self) -> ById: ...
+    def workers(self) -> ById: ...
+    def finished(self) -> ById: ...
+    def interrupted(self, start: datetime, end: datetime) -> ById: ...
+
+
+class MetricSink(Protocol):
+    def put(self, points: Iterable[Point]) -> int: ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """`served_workflows` reads the fleets' own lists of slugs; it raises Blind when AWS cannot be read."""
+
+    stage: str
+    queue: QueueReader
+    served_workflows: Callable[[], frozenset[str]]
+    metrics: MetricSink
+    logger: Logger
+
+
+def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
+    """Gives what was published, or why nothing was. A failed PutMetricData is an error: it must be seen."""
+    try:
+        now, window, loads = gather(schedule, ports.queue)
+    except Hold as hold:
+        # No heartbeat either: its silence is the alarm.
+        log_decision(ports.logger, rule="hold", reason=hold.reason, detail=str(hold), published=0)
+        return {"published": 0, "held": hold.reason}
+    result = publication(ports.stage, now, window, loads, _served(ports))
+    calls = ports.metrics.put(result.points)
+    return _record(ports.logger, result, window, calls)
+
+
+def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Window, list[WorkflowLoad]]:
+    """Five statements; the database's clock decides the window."""
+    now, workflows = queue.workflows()
+    window = Window.before(schedule.due(now), schedule.period_seconds)
+    parts = (queue.live(), queue.workers(), queue.finished(), queue.interrupted(window.start, window.end))
+    loads = []
+    for workflow_id, workflow in workflows.items():
+        numbers = {name: value for part in parts for name, value in part.get(workflow_id, {}).items()}
+        loads.append(_load(workflow, numbers))
+    return now, window, loads
+
+
+def _load(workflow: Mapping[str, Any], numbers: Mapping[str, Any]) -> WorkflowLoad:
+    active, deleted = bool(workflow["active"]), bool(workflow["deleted"])
+    return WorkflowLoad(slug=workflow["slug"], active=active, deleted=deleted, **numbers)
+
+
+def _served(ports: Ports) -> frozenset[str] | None:
+    try:
+        return ports.served_workflows()
+    except Hold as hold:
+        # The queue is known all the same; only UnroutedJobs is not, and so it is left out.
+        ports.logger.warning("fleets unreadable", extra={"reason": hold.reason, "detail": str(hold)})
+        return None
+
+
+def _record(logger: Logger, result: Publication, window: Window, calls: int) -> dict[str, object]:
+    summary = {"published": len(result.points), "calls": calls, "window_start": window.start.isoformat()}
+    log_decision(logger, rule="publish", **summary, unpublishable=list(result.unpublishable))
+    return summary

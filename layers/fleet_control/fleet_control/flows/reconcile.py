@@ -1,0 +1,144 @@
+"""Look at the whole stage, decide, act: the only writer of desired capacity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fleet_control.act.asg import AutoScaling
+from fleet_control.act.database import Database
+from fleet_control.act.ec2 import Ec2
+from fleet_control.act.jobs import Jobs
+from fleet_control.act.machines import Machine
+from fleet_control.act.workers import Workers
+from fleet_control.decide.losses import Losses
+from fleet_control.decide.model import Fleet, Observation
+from fleet_control.decide.plan import FleetPlan, Plan, plan
+from fleet_control.errors import FleetControlError, Hold
+from fleet_control.flows import drains
+from fleet_control.flows.observe import observe
+
+
+class Recorder(Protocol):
+    """Where decisions and losses are told; the function's logger and metrics."""
+
+    def decision(self, **fields: object) -> None: ...
+    def failure(self, error: Exception, **fields: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything a look at the stage touches."""
+
+    stage: str
+    worker_limit: int
+    database: Database
+    jobs: Jobs
+    workers: Workers
+    groups: AutoScaling
+    ec2: Ec2
+    scale_in: Machine
+    recorder: Recorder
+
+
+@dataclass(slots=True)
+class Result:
+    """`outcome` is acted, busy (somebody else looks this moment) or hold (blind: nothing was changed)."""
+
+    outcome: str
+    reason: str = ""
+    fleets: int = 0
+    held: int = 0
+    failures: int = field(default=0)
+
+    @property
+    def healthy(self) -> bool:
+        return self.outcome != "hold" and not self.failures
+
+
+def reconcile(ports: Ports, trigger: str) -> Result:
+    """One look. Holds when blind; a change that fails is recorded, the others are still made."""
+    try:
+        with ports.database.stage_lock(f"fleet-control-{ports.stage}") as ours:
+            if not ours:
+                return Result("busy", "another look is under way")
+            observation = observe(ports.jobs, ports.workers, ports.groups, ports.ec2, ports.scale_in)
+            decided = plan(observation, ports.worker_limit)
+            return act(ports, observation, decided, trigger)
+    except Hold as hold:
+        ports.recorder.decision(fleet="*", rule="hold", reason=f"{hold.reason}: {hold}", trigger=trigger)
+        return Result("hold", hold.reason)
+
+
+def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> Result:
+    """Jobs first, then capacity, then what goes down."""
+    result = Result("acted", fleets=len(decided.fleets), held=len(observation.held))
+    result.failures += clean_up(ports, decided.losses)
+    fleets = {fleet.name: fleet for fleet in observation.fleets}
+    for fleet_plan in decided.fleets:
+        _record(ports.recorder, fleet_plan, trigger)
+        fleet = fleets.get(fleet_plan.fleet)
+        if fleet is not None:
+            result.failures += _attempt(ports, fleet, fleet_plan, observation)
+    return result
+
+
+def _attempt(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> int:
+    """One fleet's failing call must not keep the others waiting; it is told, counted, and tried at the next look."""
+    try:
+        _change(ports, fleet, fleet_plan, observation)
+    except (ClientError, BotoCoreError, FleetControlError) as error:
+        ports.recorder.failure(error, fleet=fleet.name, rule=fleet_plan.rule)
+        return 1
+    return 0
+
+
+def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> None:
+    now = observation.now
+    if fleet_plan.suspend_az_rebalance:
+        ports.groups.suspend_az_rebalance(fleet.name)
+    for worker in fleet_plan.undo:
+        if worker.drain is not None:
+            ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
+    if fleet_plan.desired is not None:
+        ports.groups.set_desired(fleet.name, fleet_plan.desired)
+    going = fleet_plan.scale_in
+    if going is not None and going.worker is not None:
+        drains.begin(ports.workers, ports.scale_in, going.worker, going.reason, fleet.name, fleet.policy, now)
+    for worker in fleet_plan.restart:
+        if worker.drain is not None:
+            drains.start(ports.scale_in, worker, worker.drain, fleet.name, fleet.policy, now)
+
+
+def clean_up(ports: Ports, losses: Losses) -> int:
+    """Requeue before the row goes: the row is what tells that there was something to requeue. Number of failures."""
+    rows = {worker.instance_id: worker.row_id for worker in losses.remove}
+    failures = 0
+    for lost in losses.requeue:
+        lease = lost.lease
+        try:
+            ports.jobs.requeue(lease.dispatch_id, lease.token, lost.reason, rows.get(lease.worker_id), lease.worker_id)
+        except FleetControlError as error:
+            ports.recorder.failure(error, dispatch_id=lease.dispatch_id, rule="requeue")
+            failures += 1
+    for worker in losses.remove if not failures else ():
+        ports.workers.remove(worker.row_id, worker.instance_id)
+    return failures
+
+
+def _record(recorder: Recorder, fleet_plan: FleetPlan, trigger: str) -> None:
+    recorder.decision(
+        fleet=fleet_plan.fleet,
+        rule=fleet_plan.rule,
+        reason=fleet_plan.reason,
+        set_desired=fleet_plan.desired,
+        undrain=[worker.instance_id for worker in fleet_plan.undo],
+        scale_in=fleet_plan.scale_in.worker.instance_id
+        if fleet_plan.scale_in and fleet_plan.scale_in.worker
+        else None,
+        restart=[worker.instance_id for worker in fleet_plan.restart],
+        numbers=dict(fleet_plan.numbers or {}),
+        trigger=trigger,
+    )

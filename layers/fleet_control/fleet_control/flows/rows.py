@@ -1,0 +1,49 @@
+"""From database rows to what decisions see: the one place that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fleet_control.act.jobs import Row
+from fleet_control.act.workers import drain_metadata
+from fleet_control.decide.model import Drain, Lease, Worker
+
+
+def lease(row: Row, slugs: Mapping[int, str]) -> Lease:
+    """`slugs` by workflow id; a workflow that is deleted has no slug and belongs to no fleet."""
+    return Lease(
+        dispatch_id=row["id"],
+        workflow=slugs.get(row["workflow_id"], ""),
+        worker_id=row["worker_id"] or "",
+        token=row["lease_token"] or "",
+        expires_at=row["lease_expires_at"],
+        attempts=row["attempts"],
+    )
+
+
+def worker(row: Row, leases: Iterable[Lease] = ()) -> Worker:
+    registered = row["created_at"]
+    return Worker(
+        row_id=row["id"],
+        instance_id=row["worker_id"],
+        registered_at=registered,
+        active_at=row["active_at"] or registered,
+        seen_at=row["last_seen_at"],
+        approved=bool(row["is_approved"]),
+        draining=bool(row["is_draining"]),
+        drain=_drain(row),
+        leases=tuple(leases),
+    )
+
+
+def _drain(row: Row) -> Drain | None:
+    """Only a drain that stands and is ours; everything else that drains is an admin's."""
+    if not row["is_draining"] or row["drain_event"] != "fleet_drained":
+        return None
+    metadata = drain_metadata(row["drain_metadata"])
+    return Drain(
+        row_id=row["drain_id"],
+        reason=str(metadata.get("reason", "")),
+        at=row["drain_at"],
+        committed=metadata.get("committed") is True,
+    )

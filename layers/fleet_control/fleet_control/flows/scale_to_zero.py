@@ -1,0 +1,75 @@
+"""The `queue-empty` alarm: check the truth, then drain every idle instance of the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_control.act.asg import AutoScaling, Group
+from fleet_control.act.jobs import Jobs
+from fleet_control.act.machines import Machine
+from fleet_control.act.workers import Workers
+from fleet_control.decide.model import SCALE_TO_ZERO, HeldFleet, Policy, Standing, Worker
+from fleet_control.decide.standing import standing
+from fleet_control.flows import drains, rows
+from fleet_control.flows.observe import instance
+from fleet_control.flows.policy import read_policy
+from fleet_control.flows.reconcile import Recorder
+from fleet_control.messages.alarm import Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    stage: str
+    jobs: Jobs
+    workers: Workers
+    groups: AutoScaling
+    scale_in: Machine
+    recorder: Recorder
+
+
+def scale_to_zero(ports: Ports, alarm: Alarm) -> dict[str, object]:
+    """What was done and why. Raises Hold when the truth cannot be read, so that the delivery is repeated."""
+    slug = alarm.dimension("WorkflowSlug")
+    if alarm.state != "ALARM":
+        return _told(ports, slug, "ignored", f"alarm went to {alarm.state}")
+    if slug is None or alarm.dimension("Stage") not in (None, ports.stage):
+        return _told(ports, slug, "ignored", f"alarm {alarm.name} names no workflow of this stage")
+    group = next((found for found in ports.groups.groups() if slug in found.workflows), None)
+    if group is None:
+        return _told(ports, slug, "ignored", f"no fleet serves {slug}")
+    policy = read_policy(group)
+    if isinstance(policy, HeldFleet):
+        return _told(ports, group.name, "hold", policy.reason)
+    demand = ports.jobs.demand(policy.workflows)
+    if demand:
+        return _told(ports, group.name, "aborted", f"{demand} jobs have come since the alarm")
+    return _drain_all(ports, group, policy)
+
+
+def _drain_all(ports: Ports, group: Group, policy: Policy) -> dict[str, object]:
+    idle = _idle(ports, group, policy)[policy.min_size :]
+    now = ports.jobs.now()
+    started = [
+        worker.instance_id
+        for worker in idle
+        if drains.begin(ports.workers, ports.scale_in, worker, SCALE_TO_ZERO, group.name, policy, now)
+    ]
+    reason = f"queue empty: {len(started)} of {len(group.instances)} instances are scaled in"
+    return _told(ports, group.name, "started" if started else "nothing to do", reason, started)
+
+
+def _idle(ports: Ports, group: Group, policy: Policy) -> list[Worker]:
+    now = ports.jobs.now()
+    held = {row["worker_id"] for row in ports.jobs.live() if row["kind"] == "lease"}
+    crew = {row["worker_id"]: rows.worker(row) for row in ports.workers.fleet()}
+    members = [instance(i, None, crew.get(i.id)) for i in group.instances]
+    return [
+        member.worker
+        for member in members
+        if member.worker and member.id not in held and standing(member, policy, now) is Standing.IDLE
+    ]
+
+
+def _told(ports: Ports, fleet: str | None, outcome: str, reason: str, started: list[str] | None = None) -> dict[str, object]:
+    ports.recorder.decision(fleet=fleet or "?", rule="scale-to-zero", reason=reason, outcome=outcome, started=started or [])
+    return {"outcome": outcome, "reason": reason, "started": started or []}

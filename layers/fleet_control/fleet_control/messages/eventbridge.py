@@ -1,0 +1,93 @@
+"""EventBridge events, told apart by source and detail-type. Samples stand in `events/`.
+
+EventBridge delivers at least once and in no order: a message says where to look, never what to conclude.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+InstanceId = Annotated[str, Field(pattern=r"^i-[0-9a-f]{8,17}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class _Event(_Model):
+    id: str
+    time: datetime
+    account: str = ""
+    region: str = ""
+
+
+class InterruptionDetail(_Model):
+    instance_id: InstanceId = Field(alias="instance-id")
+    instance_action: str = Field(alias="instance-action")
+
+
+class InterruptionWarning(_Event):
+    """Two minutes ahead, best effort, for every Spot instance of the account in the region."""
+
+    source: Literal["aws.ec2"]
+    detail_type: Literal["EC2 Spot Instance Interruption Warning"] = Field(alias="detail-type")
+    detail: InterruptionDetail
+
+    @property
+    def instance_id(self) -> str:
+        return self.detail.instance_id
+
+    @property
+    def notice(self) -> str:
+        return "interruption"
+
+
+class StateDetail(_Model):
+    instance_id: InstanceId = Field(alias="instance-id")
+    state: str
+
+
+class InstanceStateChange(_Event):
+    """For every instance of the account; the rule lets `shutting-down` and `terminated` through."""
+
+    source: Literal["aws.ec2"]
+    detail_type: Literal["EC2 Instance State-change Notification"] = Field(alias="detail-type")
+    detail: StateDetail
+
+    @property
+    def instance_id(self) -> str:
+        return self.detail.instance_id
+
+    @property
+    def notice(self) -> str:
+        return self.detail.state
+
+
+class GroupDetail(_Model):
+    group: str = Field(alias="AutoScalingGroupName")
+    instance_id: str = Field(default="", alias="EC2InstanceId")
+    status_message: str = Field(default="", alias="StatusMessage")
+
+
+class GroupEvent(_Event):
+    source: Literal["aws.autoscaling"]
+    detail_type: Literal[
+        "EC2 Instance Launch Successful",
+        "EC2 Instance Launch Unsuccessful",
+        "EC2 Instance Terminate Successful",
+        "EC2 Instance Terminate Unsuccessful",
+    ] = Field(alias="detail-type")
+    detail: GroupDetail
+
+
+class JobDetail(_Model):
+    workflow_slug: str
+
+
+class JobQueued(_Event):
+    source: Literal["bp.backend"]
+    detail_type: Literal["JobQueued"] = Field(alias="detail-type")
+    detail: JobDetail

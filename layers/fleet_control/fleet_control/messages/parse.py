@@ -1,0 +1,50 @@
+"""From a raw event to a typed message: the unknown and the malformed are told apart from the known."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fleet_control.errors import BadEvent
+from fleet_control.messages.alarm import AlarmNotification
+from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
+from fleet_control.messages.tasks import InterruptionTask, ScaleInTask, Tick
+
+T = TypeVar("T")
+
+Nudge = Tick | AlarmNotification | JobQueued | GroupEvent
+SpotMessage = InterruptionTask | InterruptionWarning | InstanceStateChange
+
+
+def parse_nudge(event: Any) -> Nudge:
+    """What makes `reconcile` look now. Raises BadEvent."""
+    return _parse(TypeAdapter(Nudge), event)
+
+
+def parse_alarm(event: Any) -> AlarmNotification:
+    """Raises BadEvent."""
+    return _parse(TypeAdapter(AlarmNotification), event)
+
+
+def parse_scale_in(event: Any) -> ScaleInTask:
+    """Raises BadEvent."""
+    return _parse(TypeAdapter(ScaleInTask), event)
+
+
+def parse_spot(event: Any) -> SpotMessage:
+    """A notice from EventBridge, or the machine's next look. Raises BadEvent."""
+    return _parse(TypeAdapter(SpotMessage), event)
+
+
+def _parse(adapter: TypeAdapter[T], event: Any) -> T:
+    try:
+        return adapter.validate_python(event)
+    except ValidationError as error:
+        raise BadEvent(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Where and why, without the event itself: it may carry what no log should."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:5])

@@ -1,0 +1,57 @@
+"""Task inputs of the state machines. Each answer of a task is the next task's input."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Tick(_Model):
+    """`fleet_cycle` looks: `tick` counts from 0 inside its minute."""
+
+    step: Literal["tick"]
+    tick: int = 0
+
+
+class DrainOnItsWay(_Model):
+    """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain."""
+
+    instance_id: str
+    worker_row_id: int
+    drain_id: int
+    group: str
+    workflows: tuple[str, ...]
+    look_seconds: float = Field(gt=0)
+    limit_seconds: float = Field(ge=0)
+    polled_at: datetime | None = None
+
+
+class ScaleInTask(_Model):
+    """A step of `scale_in`; answered with `{"drain": …, "next": "wait|terminate|release|done", "reason": …}`."""
+
+    step: Literal["look", "terminate", "release"]
+    drain: DrainOnItsWay
+
+
+class Notice(_Model):
+    """One notice about one instance. `looks` counts up to `max_looks`, `look_seconds` apart."""
+
+    instance_id: str
+    kind: Literal["interruption", "shutting-down", "terminated"]
+    looks: int = 0
+    max_looks: int
+    look_seconds: float = Field(gt=0)
+
+
+class InterruptionTask(_Model):
+    """A step of `spot_interruption`; answered with `{"notice": …, "next": "wait|done", "reason": …}`."""
+
+    step: Literal["respond"]
+    notice: Notice

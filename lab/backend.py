@@ -3,6 +3,8 @@
 Sessions run as Laravel's do: REPEATABLE READ, PHP's clock at second precision, transactions that are not retried.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import hashlib
 import json
@@ -10,9 +12,12 @@ import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lab.mariadb import Connection
 from lab.sessions import Row, Session
+
+if TYPE_CHECKING:
+    from lab.mariadb import Connection
 
 LEASE = dt.timedelta(seconds=900)
 FLEET_LIMIT = 50
@@ -34,6 +39,8 @@ class Job:
     dispatch_id: int
     lease_token: str
     workflow_id: int
+    tenant_id: str
+    tenant_job_id: int
     attempts: int
 
 
@@ -150,7 +157,7 @@ class Backend:
                 dispatch = self._next(worker)
                 if dispatch is None:
                     return None
-                job = Job(dispatch["id"], str(uuid.uuid4()), dispatch["workflow_id"], dispatch["attempts"] + 1)
+                job = _job(dispatch)
                 now = php_now()
                 self._db.write(
                     "UPDATE ai_job_dispatches SET status = 'leased', worker_id = %s, lease_token = %s, "
@@ -220,7 +227,7 @@ class Backend:
             for workflow in workflows:
                 self._db.write("INSERT INTO worker_workflows (worker_id, workflow_id, created_at, updated_at) "
                                "VALUES (%s, %s, %s, %s)", worker, workflow, now, now)  # fmt: skip
-        self._audit({"id": worker, "worker_id": worker_id}, "registered")
+            self._audit({"id": worker, "worker_id": worker_id}, "registered")
         return token
 
     def _next(self, worker: Row) -> Row | None:
@@ -256,6 +263,17 @@ class Backend:
             worker["id"], worker["worker_id"], event, dispatch_id, self._ip,
             json.dumps(metadata) if metadata is not None else None, php_now(),
         )  # fmt: skip
+
+
+def _job(dispatch: Row) -> Job:
+    return Job(
+        dispatch_id=dispatch["id"],
+        lease_token=str(uuid.uuid4()),
+        workflow_id=dispatch["workflow_id"],
+        tenant_id=dispatch["tenant_id"],
+        tenant_job_id=dispatch["tenant_job_id"],
+        attempts=dispatch["attempts"] + 1,
+    )
 
 
 def _digest(token: str) -> str:

@@ -22,6 +22,7 @@ from lab.certificates import Certificates, issue_certificates
 Connection: TypeAlias = "pymysql.Connection[DictCursor]"
 
 CENTRAL = "bp"
+LAB = "lab"  # what the platform keeps elsewhere (tenant pools, S3) and the simulated workers need; not the product's
 SCHEMA = Path(__file__).with_name("schema.sql")
 START_DEADLINE = 15.0
 # What Amazon RDS grants its master user: everything a deployment may count on, and no SUPER.
@@ -80,6 +81,7 @@ class MariaDb:
         self.port = _free_port()
         self.root = Credentials("root", secrets.token_urlsafe(18))
         self.master = Credentials("admin", secrets.token_urlsafe(18))
+        self.backend = Credentials("backend", secrets.token_urlsafe(18))  # the application and the worker API
         self._server = find_server()
         self._process: subprocess.Popen[bytes] | None = None
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -204,7 +206,11 @@ class MariaDb:
                 "GRANT ALL PRIVILEGES ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;",
                 f"CREATE USER {self.master.username}@'%' IDENTIFIED BY '{self.master.password}';",
                 f"GRANT {RDS_MASTER_GRANTS} ON *.* TO {self.master.username}@'%' WITH GRANT OPTION;",
-                f"CREATE DATABASE {CENTRAL} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n",
+                f"CREATE DATABASE {CENTRAL} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;",
+                f"CREATE DATABASE {LAB} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;",
+                f"CREATE USER {self.backend.username}@'127.0.0.1' IDENTIFIED BY '{self.backend.password}';",
+                f"GRANT ALL PRIVILEGES ON {CENTRAL}.* TO {self.backend.username}@'127.0.0.1';",
+                f"GRANT ALL PRIVILEGES ON {LAB}.* TO {self.backend.username}@'127.0.0.1';\n",
             )
         )
 

@@ -1,12 +1,15 @@
 """A database session as one PHP process has it: Laravel's isolation, no retries, replaced after any error."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from lab.mariadb import Connection
+if TYPE_CHECKING:  # a worker process imports this module and must not carry the server's
+    from lab.mariadb import Connection
 
 Row = dict[str, Any]
 

@@ -1,0 +1,125 @@
+"""Templates as CloudFormation sees them: loops unrolled, SAM translated, state machines and nested stacks inline.
+
+The same expansion and translation that `sam deploy` has AWS do, run offline by the same libraries. What comes out is
+plain CloudFormation that an emulator can create; nothing in it is restated or changed but where code is found.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from samcli.lib.cfn_language_extensions.sam_integration import expand_language_extensions
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+Template = dict[str, Any]
+
+PSEUDO_PARAMETERS = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+SERVERLESS = "AWS::Serverless-2016-10-31"
+
+
+def render(path: Path, parameters: Mapping[str, str]) -> Template:
+    """The CloudFormation template of a stack file with these parameter values (lists as comma separated strings).
+
+    - A function's code is a stand-in; the folder it comes from is `Metadata.SourceFolder`, relative to the template.
+    - A state machine's `DefinitionString` is `Fn::Sub` of [its ASL file, byte for byte, its substitutions].
+    - A nested stack's rendered template is `Metadata.Template`; its `TemplateURL` is the path of its file.
+
+    Raises ValueError naming a parameter that is unknown, or that has neither value nor default.
+    """
+    source = yaml_parse(path.read_text())
+    values = parameter_values(source, parameters)
+    template = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | values, enabled=True)
+    return translate(deepcopy(template.expanded_template), values, path.parent)
+
+
+def parameter_values(source: Template, given: Mapping[str, str]) -> dict[str, str]:
+    """Given values over the template's defaults, all as strings."""
+    declared = source.get("Parameters", {})
+    if unknown := given.keys() - declared.keys():
+        raise ValueError(f"unknown parameters: {', '.join(sorted(unknown))}")
+    defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
+    if missing := declared.keys() - defaults.keys() - given.keys():
+        raise ValueError(f"parameters without a value: {', '.join(sorted(missing))}")
+    return defaults | dict(given)
+
+
+def translate(template: Template, values: Mapping[str, str], folder: Path) -> Template:
+    """SAM resources become CloudFormation's; local files are taken out before and put back in after."""
+    template.pop("Transform", None)
+    resources = template["Resources"]
+    definitions = {name: take_definition(resource, folder) for name, resource in of_type(resources, "StateMachine")}
+    folders = {name: take_folder(resource, "CodeUri") for name, resource in of_type(resources, "Function")}
+    layers = [take_folder(resource, "ContentUri") for _, resource in of_type(resources, "LayerVersion")]
+    for _, resource in of_type(resources, "Application"):
+        nest(resource, folder)
+    if definitions or folders or layers:
+        template = transform({**template, "Transform": SERVERLESS}, dict(values), NoManagedPolicies())
+    for name, definition in definitions.items():
+        put_definition(template["Resources"][name], *definition)
+    for name, source in folders.items():
+        put_code(template["Resources"][name], source)
+    return template
+
+
+class NoManagedPolicies:
+    """Stands where SAM would ask IAM for managed policies, which are named here by what they are."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def of_type(resources: Template, kind: str) -> list[tuple[str, Template]]:
+    return [(name, r) for name, r in resources.items() if r["Type"] == f"AWS::Serverless::{kind}"]
+
+
+def take_definition(machine: Template, folder: Path) -> tuple[str, Template]:
+    """The ASL text and its substitutions; SAM gets a stand-in, because it reads definitions from S3 only."""
+    properties = machine["Properties"]
+    definition = (folder / properties.pop("DefinitionUri")).read_text()
+    properties["Definition"] = {"StartAt": "StandIn", "States": {"StandIn": {"Type": "Succeed"}}}
+    return definition, properties.pop("DefinitionSubstitutions")
+
+
+def put_definition(machine: Template, definition: str, substitutions: Template) -> None:
+    machine["Properties"]["DefinitionString"] = {"Fn::Sub": [definition, substitutions]}
+
+
+def take_folder(resource: Template, key: str) -> str:
+    """The local folder of a function's or a layer's code; SAM gets an object in S3 instead."""
+    folder: str = resource["Properties"][key]
+    resource["Properties"][key] = f"s3://code/{folder}"
+    return folder
+
+
+def put_code(function: Template, folder: str) -> None:
+    function["Properties"]["Code"] = {"ZipFile": "the lab runs the function from its folder"}
+    function.setdefault("Metadata", {})["SourceFolder"] = folder
+
+
+def nest(application: Template, folder: Path) -> None:
+    """Turns a serverless application with a local template into a nested stack that carries it rendered."""
+    location = application["Properties"].pop("Location")
+    parameters = application["Properties"].get("Parameters", {})
+    known = {name: as_text(value) for name, value in parameters.items() if not isinstance(value, dict)}
+    child = folder / location
+    application["Type"] = "AWS::CloudFormation::Stack"
+    application["Properties"]["TemplateURL"] = location
+    application["Metadata"] = {"Template": render_nested(child, known)}
+
+
+def render_nested(path: Path, known: Mapping[str, str]) -> Template:
+    """Like `render`, but parameters whose values only the running parent knows stay references."""
+    source = yaml_parse(path.read_text())
+    expanded = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | dict(known), enabled=True)
+    return translate(deepcopy(expanded.expanded_template), known, path.parent)
+
+
+def as_text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)

@@ -43,6 +43,15 @@ class Telemetry:
         """A health metric of this invocation; sent with the others when it ends."""
         self.metrics.add_metric(name, MetricUnit.Count, value)
 
+    def decision(self, **fields: object) -> None:
+        """One record per decision, "do nothing" included."""
+        log_decision(self.logger, **fields)
+
+    def failure(self, error: Exception, **fields: object) -> None:
+        """A change that was decided and could not be made; the next look tries again."""
+        self.logger.error("change failed", extra={**fields, "error": f"{type(error).__name__}: {error}"})
+        self.count("Errors")
+
     def handler(self, body: Handler) -> Handler:
         """Binds one invocation: correlation id, function context, trace, failure count, health metrics."""
 

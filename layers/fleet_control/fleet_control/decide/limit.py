@@ -32,5 +32,6 @@ def grant(requests: Iterable[Request], limit: int, reserved: int = 0) -> dict[st
     return granted
 
 
-def _oldest_first(request: Request) -> tuple[bool, datetime, str]:
-    return request.oldest_waiting_at is None, request.oldest_waiting_at or datetime.max, request.fleet
+def _oldest_first(request: Request) -> tuple[bool, str, str]:
+    since = request.oldest_waiting_at
+    return since is None, since.isoformat() if since else "", request.fleet

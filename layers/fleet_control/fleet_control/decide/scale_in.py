@@ -28,6 +28,7 @@ class Verdict:
 
 def look(
     worker: Worker | None,
+    *,
     drain_id: int,
     waiting: int,
     limit_seconds: float,

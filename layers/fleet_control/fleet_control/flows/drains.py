@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from fleet_control.act.asg import Group
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
 from fleet_control.decide.model import Drain, Policy, Worker
 from fleet_control.decide.pickup import execution_name
 
 
-def begin(
-    workers: Workers, machine: Machine, worker: Worker, reason: str, group: str, policy: Policy, now: datetime
-) -> bool:
-    """False when somebody else has drained it meanwhile. Should the start fail, the drain stands and is picked up."""
-    drain_id = workers.drain(worker.row_id, worker.instance_id, reason)
-    if drain_id is None:
-        return False
-    start(machine, worker, Drain(drain_id, reason, now), group, policy, now)
-    return True
+@dataclass(frozen=True, slots=True)
+class WayDown:
+    """Of one fleet, at one instant."""
 
+    workers: Workers
+    machine: Machine
+    group: str
+    policy: Policy
+    now: datetime
 
-def start(machine: Machine, worker: Worker, drain: Drain, group: str, policy: Policy, now: datetime) -> bool:
-    """False when this drain has its execution already."""
-    return machine.start(execution_name(worker, drain, now), scale_in_input(worker, drain, group, policy))
+    def begin(self, worker: Worker, reason: str) -> bool:
+        """False when somebody else drained it meanwhile. Should the start fail, the drain stands and is picked up."""
+        drain_id = self.workers.drain(worker.row_id, worker.instance_id, reason)
+        if drain_id is None:
+            return False
+        self.start(worker, Drain(drain_id, reason, self.now))
+        return True
 
+    def start(self, worker: Worker, drain: Drain) -> bool:
+        """False when this drain has its execution already."""
+        return self.machine.start(execution_name(worker, drain, self.now), self._input(worker, drain))
 
-def scale_in_input(worker: Worker, drain: Drain, group: str, policy: Policy) -> dict[str, object]:
-    """The machine's input; `messages.tasks.DrainOnItsWay` gives the shape and units of `drain`."""
-    return {
-        "drain": {
-            "instance_id": worker.instance_id,
-            "worker_row_id": worker.row_id,
-            "drain_id": drain.row_id,
-            "group": group,
-            "workflows": list(policy.workflows),
-            "look_seconds": policy.drain_look_seconds,
-            "limit_seconds": policy.drain_limit_seconds,
-            "polled_at": None,
+    def _input(self, worker: Worker, drain: Drain) -> dict[str, object]:
+        """`messages.tasks.DrainOnItsWay` gives the shape and units."""
+        return {
+            "drain": {
+                "instance_id": worker.instance_id,
+                "worker_row_id": worker.row_id,
+                "drain_id": drain.row_id,
+                "group": self.group,
+                "workflows": list(self.policy.workflows),
+                "look_seconds": self.policy.drain_look_seconds,
+                "limit_seconds": self.policy.drain_limit_seconds,
+                "polled_at": None,
+            }
         }
-    }

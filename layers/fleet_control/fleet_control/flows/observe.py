@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -47,13 +47,8 @@ class Queues:
 
     queued: Mapping[str, Row]
     newest: Mapping[str, Row]
-    leases: tuple[Lease, ...]
-
-    def held_by(self) -> dict[str, list[Lease]]:
-        held: dict[str, list[Lease]] = defaultdict(list)
-        for lease in self.leases:
-            held[lease.worker_id].append(lease)
-        return held
+    leases: Mapping[str, Sequence[Lease]]
+    held_by: Mapping[str, Sequence[Lease]]
 
 
 def observe(
@@ -75,24 +70,29 @@ def observe(
 def read_queues(jobs: JobReads) -> Queues:
     slugs = {row["id"]: row["slug"] for row in jobs.workflows()}
     live = jobs.live()
+    leases = [rows.lease(r, slugs) for r in live if r["kind"] == "lease"]
     return Queues(
         queued={slugs[r["workflow_id"]]: r for r in live if r["kind"] == "queue" and r["workflow_id"] in slugs},
         newest={slugs[r["workflow_id"]]: r for r in jobs.newest() if r["workflow_id"] in slugs},
-        leases=tuple(rows.lease(r, slugs) for r in live if r["kind"] == "lease"),
+        leases=_by(lambda lease: lease.workflow, leases),
+        held_by=_by(lambda lease: lease.worker_id, leases),
     )
 
 
+def _by(key: Callable[[Lease], str], leases: Iterable[Lease]) -> Mapping[str, Sequence[Lease]]:
+    grouped: dict[str, list[Lease]] = defaultdict(list)
+    for lease in leases:
+        grouped[key(lease)].append(lease)
+    return dict(grouped)
+
+
 def _crew(found: list[Row], queues: Queues) -> dict[str, Worker]:
-    held = queues.held_by()
+    held = queues.held_by
     return {row["worker_id"]: rows.worker(row, held.get(row["worker_id"], ())) for row in found}
 
 
 def _fleets(
-    groups: list[Group],
-    machines: Mapping[str, Ec2Instance],
-    crew: Mapping[str, Worker],
-    queues: Queues,
-    now: datetime,
+    groups: list[Group], machines: Mapping[str, Ec2Instance], crew: Mapping[str, Worker], queues: Queues, now: datetime
 ) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
     fleets, held = [], []
     for group in sorted(groups, key=lambda group: group.name):
@@ -100,19 +100,13 @@ def _fleets(
         if isinstance(policy, HeldFleet):
             held.append(policy)
         else:
-            fleets.append(_fleet(group, policy, machines, crew, queues, now))
+            members = tuple(instance(i, machines.get(i.id), crew.get(i.id)) for i in group.instances)
+            fleets.append(_fleet(group, policy, members, queues, now))
     return tuple(fleets), tuple(held)
 
 
-def _fleet(
-    group: Group,
-    policy: Policy,
-    machines: Mapping[str, Ec2Instance],
-    crew: Mapping[str, Worker],
-    queues: Queues,
-    now: datetime,
-) -> Fleet:
-    ours = [lease for lease in queues.leases if lease.workflow in policy.workflows]
+def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: Queues, now: datetime) -> Fleet:
+    ours = [lease for slug in policy.workflows for lease in queues.leases.get(slug, ())]
     again = [lease for lease in ours if lease.is_leasable(now)]
     waits = [queues.queued[slug] for slug in policy.workflows if slug in queues.queued]
     since = [row["oldest_at"] for row in waits] + [lease.expires_at for lease in again]
@@ -121,7 +115,7 @@ def _fleet(
         name=group.name,
         policy=policy,
         desired=group.desired,
-        instances=tuple(instance(i, machines.get(i.id), crew.get(i.id)) for i in group.instances),
+        instances=members,
         # An expired lease with attempts left is a job that waits: the backend hands it out again.
         queued=sum(row["jobs"] for row in waits) + len(again),
         leased=sum(lease.is_live(now) for lease in ours),
@@ -138,12 +132,10 @@ def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker 
     return Instance(member.id, member.lifecycle, machine.launched_at, machine.state, worker)
 
 
-def _strays(
-    groups: list[Group], crew: Mapping[str, Worker], queues: Queues, ec2: InstanceReads
-) -> tuple[Stray, ...]:
+def _strays(groups: list[Group], crew: Mapping[str, Worker], queues: Queues, ec2: InstanceReads) -> tuple[Stray, ...]:
     """Rows and leases of instances that are in no group. EC2 is asked by id, so that one launched by hand is seen."""
     members = {member.id for group in groups for member in group.instances}
-    held = queues.held_by()
+    held = queues.held_by
     names = {name for name in (*crew, *held) if name.startswith("i-") and name not in members}
     known = ec2.lookup(names)
     return tuple(

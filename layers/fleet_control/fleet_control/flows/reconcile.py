@@ -17,7 +17,7 @@ from fleet_control.decide.losses import Losses
 from fleet_control.decide.model import Fleet, Observation
 from fleet_control.decide.plan import FleetPlan, Plan, plan
 from fleet_control.errors import FleetControlError, Hold
-from fleet_control.flows import drains
+from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import observe
 
 
@@ -96,7 +96,7 @@ def _attempt(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obs
 
 
 def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> None:
-    now = observation.now
+    down = WayDown(ports.workers, ports.scale_in, fleet.name, fleet.policy, observation.now)
     if fleet_plan.suspend_az_rebalance:
         ports.groups.suspend_az_rebalance(fleet.name)
     for worker in fleet_plan.undo:
@@ -106,10 +106,10 @@ def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obse
         ports.groups.set_desired(fleet.name, fleet_plan.desired)
     going = fleet_plan.scale_in
     if going is not None and going.worker is not None:
-        drains.begin(ports.workers, ports.scale_in, going.worker, going.reason, fleet.name, fleet.policy, now)
+        down.begin(going.worker, going.reason)
     for worker in fleet_plan.restart:
         if worker.drain is not None:
-            drains.start(ports.scale_in, worker, worker.drain, fleet.name, fleet.policy, now)
+            down.start(worker, worker.drain)
 
 
 def clean_up(ports: Ports, losses: Losses) -> int:
@@ -135,9 +135,7 @@ def _record(recorder: Recorder, fleet_plan: FleetPlan, trigger: str) -> None:
         reason=fleet_plan.reason,
         set_desired=fleet_plan.desired,
         undrain=[worker.instance_id for worker in fleet_plan.undo],
-        scale_in=fleet_plan.scale_in.worker.instance_id
-        if fleet_plan.scale_in and fleet_plan.scale_in.worker
-        else None,
+        scale_in=fleet_plan.scale_in.worker.instance_id if fleet_plan.scale_in and fleet_plan.scale_in.worker else None,
         restart=[worker.instance_id for worker in fleet_plan.restart],
         numbers=dict(fleet_plan.numbers or {}),
         trigger=trigger,

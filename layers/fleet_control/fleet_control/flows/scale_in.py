@@ -28,7 +28,14 @@ def scale_in(ports: Ports, task: ScaleInTask) -> dict[str, object]:
     worker = _worker(ports, drain.instance_id)
     waiting = ports.jobs.waiting(drain.workflows)
     now = ports.jobs.now()
-    verdict = decide.look(worker, drain.drain_id, waiting, drain.limit_seconds, drain.polled_at, now)
+    verdict = decide.look(
+        worker,
+        drain_id=drain.drain_id,
+        waiting=waiting,
+        limit_seconds=drain.limit_seconds,
+        polled_at=drain.polled_at,
+        now=now,
+    )
     if task.step == "release":
         verdict = _release(ports, drain, worker)
     elif task.step == "terminate" and verdict.next is decide.Next.TERMINATE and worker is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from fleet_control.act.asg import AutoScaling, Group
 from fleet_control.act.jobs import Jobs
@@ -10,7 +11,8 @@ from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
 from fleet_control.decide.model import SCALE_TO_ZERO, HeldFleet, Policy, Standing, Worker
 from fleet_control.decide.standing import standing
-from fleet_control.flows import drains, rows
+from fleet_control.flows import rows
+from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import instance
 from fleet_control.flows.policy import read_policy
 from fleet_control.flows.reconcile import Recorder
@@ -47,19 +49,14 @@ def scale_to_zero(ports: Ports, alarm: Alarm) -> dict[str, object]:
 
 
 def _drain_all(ports: Ports, group: Group, policy: Policy) -> dict[str, object]:
-    idle = _idle(ports, group, policy)[policy.min_size :]
-    now = ports.jobs.now()
-    started = [
-        worker.instance_id
-        for worker in idle
-        if drains.begin(ports.workers, ports.scale_in, worker, SCALE_TO_ZERO, group.name, policy, now)
-    ]
+    down = WayDown(ports.workers, ports.scale_in, group.name, policy, ports.jobs.now())
+    idle = _idle(ports, group, policy, down.now)[policy.min_size :]
+    started = [worker.instance_id for worker in idle if down.begin(worker, SCALE_TO_ZERO)]
     reason = f"queue empty: {len(started)} of {len(group.instances)} instances are scaled in"
     return _told(ports, group.name, "started" if started else "nothing to do", reason, started)
 
 
-def _idle(ports: Ports, group: Group, policy: Policy) -> list[Worker]:
-    now = ports.jobs.now()
+def _idle(ports: Ports, group: Group, policy: Policy, now: datetime) -> list[Worker]:
     held = {row["worker_id"] for row in ports.jobs.live() if row["kind"] == "lease"}
     crew = {row["worker_id"]: rows.worker(row) for row in ports.workers.fleet()}
     members = [instance(i, None, crew.get(i.id)) for i in group.instances]
@@ -70,6 +67,10 @@ def _idle(ports: Ports, group: Group, policy: Policy) -> list[Worker]:
     ]
 
 
-def _told(ports: Ports, fleet: str | None, outcome: str, reason: str, started: list[str] | None = None) -> dict[str, object]:
-    ports.recorder.decision(fleet=fleet or "?", rule="scale-to-zero", reason=reason, outcome=outcome, started=started or [])
+def _told(
+    ports: Ports, fleet: str | None, outcome: str, reason: str, started: list[str] | None = None
+) -> dict[str, object]:
+    ports.recorder.decision(
+        fleet=fleet or "?", rule="scale-to-zero", reason=reason, outcome=outcome, started=started or []
+    )
     return {"outcome": outcome, "reason": reason, "started": started or []}

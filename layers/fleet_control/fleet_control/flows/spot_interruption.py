@@ -33,10 +33,16 @@ def receive(ports: Ports, event: InterruptionWarning | InstanceStateChange) -> d
     """Start one execution for this instance and notice. Every instance of the account comes by here."""
     instance_id, kind = event.instance_id, event.notice
     if not _is_ours(ports, instance_id, kind):
-        return _told(ports, instance_id, kind, "ignored", "no worker, lease or group of ours knows the instance")
-    notice = {"instance_id": instance_id, "kind": kind, "looks": 0, "max_looks": MAX_LOOKS, "look_seconds": LOOK_SECONDS}
+        return _told(ports, (instance_id, kind), "ignored", "no worker, lease or group of ours knows the instance")
+    notice = {
+        "instance_id": instance_id,
+        "kind": kind,
+        "looks": 0,
+        "max_looks": MAX_LOOKS,
+        "look_seconds": LOOK_SECONDS,
+    }
     started = ports.machine.start(f"{instance_id}-{kind}", {"notice": notice})
-    return _told(ports, instance_id, kind, "started" if started else "duplicate", f"{kind} notice")
+    return _told(ports, (instance_id, kind), "started" if started else "duplicate", f"{kind} notice")
 
 
 def respond(ports: Ports, task: InterruptionTask) -> dict[str, object]:
@@ -50,7 +56,7 @@ def respond(ports: Ports, task: InterruptionTask) -> dict[str, object]:
     if row_id is not None and notice.kind == "terminated":
         ports.workers.remove(row_id, notice.instance_id)
     again = notice.kind == "interruption" and notice.looks + 1 < notice.max_looks
-    _told(ports, notice.instance_id, notice.kind, "responded", _summary(requeued), requeued)
+    _told(ports, (notice.instance_id, notice.kind), "responded", _summary(requeued), *requeued)
     updated = notice.model_copy(update={"looks": notice.looks + 1})
     return {"notice": updated.model_dump(mode="json"), "next": "wait" if again else "done", "requeued": len(requeued)}
 
@@ -81,15 +87,14 @@ def _summary(requeued: list[Requeue]) -> str:
     return f"requeued {jobs}" if jobs else "it held no job"
 
 
-def _told(
-    ports: Ports, instance_id: str, kind: str, outcome: str, reason: str, requeued: list[Requeue] | None = None
-) -> dict[str, object]:
+def _told(ports: Ports, notice: tuple[str, str], outcome: str, reason: str, *requeued: Requeue) -> dict[str, object]:
+    instance_id, kind = notice
     ports.recorder.decision(
         fleet="*",
         rule=f"spot {kind}",
         reason=reason,
         outcome=outcome,
         instance_id=instance_id,
-        requeued=[lost.lease.dispatch_id for lost in requeued or ()],
+        requeued=[lost.lease.dispatch_id for lost in requeued],
     )
     return {"outcome": outcome, "reason": reason, "instance_id": instance_id}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -20,9 +20,7 @@ class MetricsSchedule(BaseModel):
 
     def due(self, now: datetime) -> datetime:
         """Naive UTC: when this look was due, or `now` (naive UTC) if the rule does not say."""
-        if self.time is None:
-            return now
-        return self.time.replace(tzinfo=None) - (self.time.utcoffset() or self.time - self.time)
+        return self.time.astimezone(UTC).replace(tzinfo=None) if self.time else now
 
 
 def parse_metrics_schedule(event: Any) -> MetricsSchedule:

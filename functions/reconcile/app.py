@@ -1,0 +1,52 @@
+"""Lambda entry: one look at the whole stage, by the clock or by a nudge."""
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from fleet_control.act.asg import AutoScaling
+from fleet_control.act.aws import client
+from fleet_control.act.database import open_database
+from fleet_control.act.ec2 import Ec2
+from fleet_control.act.jobs import Jobs
+from fleet_control.act.machines import Machine
+from fleet_control.act.secrets import Secrets
+from fleet_control.act.workers import Workers
+from fleet_control.flows.reconcile import Ports, Result, reconcile
+from fleet_control.messages.parse import parse_nudge
+from fleet_control.settings import ReconcileSettings, environment
+from fleet_control.telemetry import Telemetry
+
+telemetry = Telemetry("reconcile")
+
+
+@telemetry.handler
+def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
+    result = reconcile(ports(), trigger=type(parse_nudge(event)).__name__)
+    _count(result)
+    return asdict(result)
+
+
+def _count(result: Result) -> None:
+    """Silence of the heartbeat is the alarm: it beats only when the stage was really looked at."""
+    if result.outcome == "acted":
+        telemetry.count("ReconcileHeartbeat")
+        telemetry.count("Decisions", result.fleets)
+    telemetry.count("Holds", result.held + (result.outcome == "hold"))
+
+
+@cache
+def ports() -> Ports:
+    settings = ReconcileSettings.from_env(environment())
+    database = open_database(settings, Secrets(client("secretsmanager")))
+    return Ports(
+        stage=settings.stage,
+        worker_limit=settings.fleet_worker_limit,
+        database=database,
+        jobs=Jobs(database),
+        workers=Workers(database),
+        groups=AutoScaling(client("autoscaling"), settings.stage),
+        ec2=Ec2(client("ec2"), settings.stage),
+        scale_in=Machine(client("stepfunctions"), settings.scale_in_machine_arn),
+        recorder=telemetry,
+    )

@@ -1,0 +1,43 @@
+"""Lambda entry: a notice about an instance from EventBridge, or a step of the `spot_interruption` machine."""
+
+from functools import cache
+from typing import Any
+
+from fleet_control.act.asg import AutoScaling
+from fleet_control.act.aws import client
+from fleet_control.act.database import open_database
+from fleet_control.act.jobs import Jobs
+from fleet_control.act.machines import Machine
+from fleet_control.act.secrets import Secrets
+from fleet_control.act.workers import Workers
+from fleet_control.flows.spot_interruption import Ports, receive, respond
+from fleet_control.messages.parse import parse_spot
+from fleet_control.messages.tasks import InterruptionTask
+from fleet_control.settings import SpotInterruptionSettings, environment
+from fleet_control.telemetry import Telemetry
+
+telemetry = Telemetry("spot_interruption")
+
+
+@telemetry.handler
+def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
+    message = parse_spot(event)
+    if isinstance(message, InterruptionTask):
+        return respond(ports(), message)
+    answer = receive(ports(), message)
+    if answer["outcome"] == "ignored":
+        telemetry.count("UnknownInstances")
+    return answer
+
+
+@cache
+def ports() -> Ports:
+    settings = SpotInterruptionSettings.from_env(environment())
+    database = open_database(settings, Secrets(client("secretsmanager")))
+    return Ports(
+        jobs=Jobs(database),
+        workers=Workers(database),
+        groups=AutoScaling(client("autoscaling"), settings.stage),
+        machine=Machine(client("stepfunctions"), settings.spot_interruption_machine_arn),
+        recorder=telemetry,
+    )

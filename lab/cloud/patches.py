@@ -1,0 +1,226 @@
+"""Everything in which moto is replaced by the lab, in one place.
+
+| what moto does | what AWS does, and these patches |
+|---|---|
+| Lambda answers a constant, or needs Docker | the lab's Lambda service runs the function |
+| SNS → Lambda: synchronous, no topic in the record | asynchronous, with a true record |
+| state machines call Lambda over a fixed port | in process, error type kept |
+| PutEvents knows no Lambda and no machine | the lab's bus delivers |
+| SetDesiredCapacity launches and kills at once | capacity is recorded, the lab's loop acts |
+| no scaling activities | the lab's |
+| ten threads may change a backend while one reads it | one lock over all calls but Lambda's |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+from unittest.mock import patch
+
+from botocore.exceptions import ClientError
+from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.awslambda.exceptions import UnknownFunctionException
+from moto.awslambda.models import LambdaFunction
+from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.core.config import default_user_config
+from moto.core.exceptions import JsonRESTError
+from moto.core.responses import ActionResult, BaseResponse
+from moto.events.models import Rule
+from moto.sns.models import Subscription
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+
+from lab.cloud.calls import CallLog
+from lab.cloud.events import EventBus, iso
+from lab.cloud.functions import Functions, Result, ThrottledError
+from lab.cloud.groups import AutoScaling
+
+
+@dataclass(frozen=True)
+class Supplements:
+    """The lab's own services behind moto's API. Without `groups` moto keeps its own Auto Scaling."""
+
+    functions: Functions
+    bus: EventBus
+    calls: CallLog
+    lock: AbstractContextManager[Any]
+    groups: AutoScaling | None = None
+
+
+@contextmanager
+def configured(settings: dict[str, Any]) -> Iterator[None]:
+    """moto's own settings, by service, until the block ends."""
+    with patch.dict(default_user_config, settings):
+        yield
+
+
+@contextmanager
+def applied(supplements: Supplements) -> Iterator[None]:
+    """moto with the supplements in place, until the block ends."""
+    with ExitStack() as stack:
+        for owner, name, replacement in _replacements(supplements):
+            stack.enter_context(patch.object(owner, name, replacement))
+        yield
+
+
+def _replacements(lab: Supplements) -> Iterator[tuple[Any, str, Any]]:
+    yield from _lambda(lab.functions)
+    yield Subscription, "publish", _sns_publish(lab.functions)
+    yield Rule, "send_to_targets", lambda rule, message, **_: lab.bus.offer(rule, _sent(message))
+    yield BaseResponse, "call_action", _journaled_and_locked(lab)
+    if lab.groups is not None:
+        yield from _auto_scaling(lab.groups)
+
+
+# Lambda, and the machines' way to it.
+
+
+def _throttled_response() -> Any:
+    error = JsonRESTError("TooManyRequestsException", "Rate Exceeded.")
+    error.code = 429
+    return error
+
+
+def _lambda(functions: Functions) -> Iterator[tuple[Any, str, Any]]:
+    def backend_invoke(_: Any, name: str, __: Any, body: Any, headers: Any, response: dict[str, str]) -> bytes:
+        if headers.get("X-Amz-Invocation-Type") == "Event":
+            functions.invoke_async(name, _encoded(body))
+            return b""
+        return _answer(functions, name, body, response)
+
+    def function_invoke(function: Any, body: str, _: Any, response: dict[str, str]) -> bytes:
+        return _answer(functions, function.function_name, body, response)
+
+    yield LambdaSimpleBackend, "invoke", backend_invoke
+    yield LambdaFunction, "invoke", function_invoke
+    yield lambda_eval_utils, "boto_client_for", lambda **_: MachinesClient(functions)
+
+
+def _encoded(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else str(body or "{}").encode()
+
+
+def _answer(functions: Functions, name: str, body: Any, response: dict[str, str]) -> bytes:
+    try:
+        result = functions.invoke(name, _encoded(body))
+    except KeyError as unknown:
+        raise UnknownFunctionException(name) from unknown
+    except ThrottledError as throttled:
+        raise _throttled_response() from throttled
+    if result.error:
+        response["x-amz-function-error"] = result.error
+    return result.payload
+
+
+class MachinesClient:
+    """The Lambda client of a state machine's task."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+
+    def invoke(self, FunctionName: str, Payload: bytes = b"{}", **_: Any) -> dict[str, Any]:  # noqa: N803
+        try:
+            result = self._functions.invoke(FunctionName, Payload)
+        except KeyError as unknown:
+            raise _client_error("ResourceNotFoundException", f"Function not found: {FunctionName}", 404) from unknown
+        except ThrottledError as throttled:
+            raise _client_error("TooManyRequestsException", "Rate Exceeded.", 429) from throttled
+        return _invocation(result)
+
+
+def _client_error(code: str, message: str, status: int) -> ClientError:
+    meta = {"HTTPStatusCode": status, "RequestId": "lab"}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}, "Invoke")  # type: ignore[typeddict-item]
+
+
+def _invocation(result: Result) -> dict[str, Any]:
+    answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": BytesIO(result.payload)}
+    return answer | ({"FunctionError": result.error} if result.error else {})
+
+
+# SNS and EventBridge.
+
+
+def _sns_publish(functions: Functions) -> Any:
+    original = Subscription.publish
+
+    def publish(subscription: Any, message: str, message_id: str, **rest: Any) -> None:
+        if subscription.protocol != "lambda":
+            original(subscription, message, message_id, **rest)
+            return
+        record = sns_record(subscription, message, message_id, rest.get("subject"))
+        functions.invoke_async(subscription.endpoint, json.dumps({"Records": [record]}).encode())
+
+    return publish
+
+
+def sns_record(subscription: Any, message: str, message_id: str, subject: str | None) -> dict[str, Any]:
+    """One record of the event SNS invokes a function with."""
+    return {
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": subscription.arn,
+        "EventSource": "aws:sns",
+        "Sns": {
+            "Type": "Notification",
+            "MessageId": message_id,
+            "TopicArn": subscription.topic.arn,
+            "Subject": subject,
+            "Message": message,
+            "Timestamp": iso().replace("Z", ".000Z"),
+            "SignatureVersion": "1",
+            "Signature": "lab",
+            "SigningCertUrl": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService.pem",
+            "UnsubscribeUrl": f"https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
+            "MessageAttributes": {},
+        },
+    }
+
+
+def _sent(message: dict[str, Any]) -> dict[str, Any]:
+    """moto's put_events message in the form targets receive."""
+    message = {key: value for key, value in message.items() if key not in ("ingestion-time", "replay-name")}
+    return {**message, "time": iso()}
+
+
+# Auto Scaling.
+
+
+def _auto_scaling(groups: AutoScaling) -> Iterator[tuple[Any, str, Any]]:
+    def record_only(group: Any, desired: int | None) -> None:
+        group.desired_capacity = group.min_size if desired is None else desired
+
+    def set_desired(_: Any, name: str, desired: int) -> None:
+        groups.set_desired(name, desired)
+
+    def terminate(_: Any, instance_id: str, should_decrement: bool) -> Any:
+        return groups.terminate(instance_id, should_decrement)
+
+    def describe_activities(response: Any) -> ActionResult:
+        wanted = response._get_param("ActivityIds", [])
+        name, limit = response._get_param("AutoScalingGroupName"), response._get_int_param("MaxRecords", 100)
+        return ActionResult({"Activities": groups.activities.describe(name, wanted, limit)})
+
+    yield FakeAutoScalingGroup, "set_desired_capacity", record_only
+    yield AutoScalingBackend, "set_desired_capacity", set_desired
+    yield AutoScalingBackend, "terminate_instance", terminate
+    yield AutoScalingBackend, "notify_terminate_instances", lambda *_: None
+    yield AutoScalingResponse, "describe_scaling_activities", describe_activities
+
+
+# Every call.
+
+
+def _journaled_and_locked(lab: Supplements) -> Any:
+    original = BaseResponse.call_action
+
+    def call_action(response: Any) -> Any:
+        if response.service_name == "lambda":  # may last as long as a function does, and takes the lock itself
+            return lab.calls.watch(response, original)
+        with lab.lock:
+            return lab.calls.watch(response, original)
+
+    return call_action

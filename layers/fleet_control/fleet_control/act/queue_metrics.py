@@ -1,0 +1,116 @@
+"""The queue as numbers: five statements, however many workflows, none of them a scan of history.
+
+Rows are keyed by workflow id. Live rows come through the index on status, finished ones through the audit log's
+index on created_at and the dispatches' primary key. Only `self_hosted` jobs are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fleet_control.act.database import Database, Row
+
+# The outer row keeps the clock readable when there is no workflow yet.
+WORKFLOWS = """
+SELECT UTC_TIMESTAMP() AS now, w.id, w.slug, w.is_active AS active, w.deleted_at IS NOT NULL AS deleted
+FROM (SELECT 1 AS one) AS clock LEFT JOIN workflows w ON TRUE
+"""
+
+LIVE = """
+SELECT workflow_id,
+       SUM(status = 'queued' AND attempts < 3) AS waiting,
+       SUM(attempts < 3) AS depth,
+       SUM(status = 'leased' AND lease_expires_at <= UTC_TIMESTAMP()) AS expired,
+       SUM(status = 'leased' AND lease_expires_at <= UTC_TIMESTAMP() AND attempts >= 3) AS stuck,
+       TIMESTAMPDIFF(SECOND, MIN(IF(status = 'queued' AND attempts < 3, created_at, NULL)), UTC_TIMESTAMP())
+           AS oldest_age
+FROM ai_job_dispatches
+WHERE status IN ('queued', 'leased') AND provider = 'self_hosted'
+GROUP BY workflow_id
+"""
+
+# "Really held": an unexpired lease of any job takes a slot; what the worker says of its load does not count.
+WORKERS = """
+SELECT ww.workflow_id,
+       COUNT(*) AS workers,
+       SUM(IF(w.is_draining, 0, GREATEST(0, CAST(w.max_concurrency AS SIGNED) - COALESCE(held.leases, 0)))) AS capacity
+FROM comfy_ui_workers w
+JOIN worker_workflows ww ON ww.worker_id = w.id
+LEFT JOIN (
+    SELECT worker_id, COUNT(*) AS leases FROM ai_job_dispatches
+    WHERE status = 'leased' AND lease_expires_at > UTC_TIMESTAMP() GROUP BY worker_id
+) held ON held.worker_id = w.worker_id
+WHERE w.is_approved = 1 AND w.last_seen_at >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE
+GROUP BY ww.workflow_id
+"""
+
+# When a job ended is in the audit log alone. Grouped by job: the backend may write a completion twice.
+FINISHED = """
+WITH finished AS (
+    SELECT d.workflow_id, d.status, d.duration_seconds,
+           MAX(a.created_at) >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE AS lately
+    FROM worker_audit_logs a JOIN ai_job_dispatches d ON d.id = a.dispatch_id
+    WHERE a.created_at >= UTC_TIMESTAMP() - INTERVAL 10 MINUTE AND a.event IN ('complete', 'fail')
+      AND d.status = IF(a.event = 'complete', 'completed', 'failed') AND d.provider = 'self_hosted'
+    GROUP BY d.id
+)
+SELECT DISTINCT workflow_id,
+       MEDIAN(IF(status = 'completed', duration_seconds, NULL)) OVER (PARTITION BY workflow_id) AS p50,
+       SUM(status = 'completed' AND lately) OVER (PARTITION BY workflow_id) AS completed,
+       SUM(status = 'failed' AND lately) OVER (PARTITION BY workflow_id) AS failed
+FROM finished
+"""
+
+INTERRUPTED = """
+SELECT d.workflow_id, COUNT(*) AS interruptions
+FROM worker_audit_logs a JOIN ai_job_dispatches d ON d.id = a.dispatch_id
+WHERE a.created_at >= %s AND a.created_at < %s AND a.event = 'requeued'
+  AND JSON_VALUE(a.metadata, '$.reason') IN ('spot_interruption', 'capacity_rebalance')
+GROUP BY d.workflow_id
+"""
+
+ById = Mapping[int, Row]
+
+
+class QueueMetrics:
+    """Each method is one statement. Raises what Database raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def workflows(self) -> tuple[datetime, ById]:
+        """The database's clock (naive UTC, whole seconds), and every workflow: slug, active, deleted."""
+        rows = self._database.query(WORKFLOWS)
+        return rows[0]["now"], {row["id"]: _without(row, "id", "now") for row in rows if row["id"] is not None}
+
+    def live(self) -> ById:
+        """waiting, depth, expired, stuck, oldest_age (seconds or None) of workflows with live jobs."""
+        return self._by_workflow(LIVE)
+
+    def workers(self) -> ById:
+        """workers, capacity of workflows with active workers."""
+        return self._by_workflow(WORKERS)
+
+    def finished(self) -> ById:
+        """p50 (seconds or None; ten minutes), completed, failed (five minutes)."""
+        return self._by_workflow(FINISHED)
+
+    def interrupted(self, start: datetime, end: datetime) -> ById:
+        """interruptions: requeues of [start, end), naive UTC, whose reason means Spot."""
+        return self._by_workflow(INTERRUPTED, (start, end))
+
+    def _by_workflow(self, sql: str, params: tuple[datetime, datetime] | None = None) -> ById:
+        return {row["workflow_id"]: _without(row, "workflow_id") for row in self._database.query(sql, params)}
+
+
+def _without(row: Row, *keys: str) -> Row:
+    """The driver gives sums as Decimal; they are whole numbers or medians here."""
+    return {key: _plain(value) for key, value in row.items() if key not in keys}
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, str | datetime | int):
+        return value
+    number = float(str(value))
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,115 @@
+"""The databases of a stage and the control plane's own user in them, as the master user. Nothing is ever dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pymysql
+
+from fleet_control.act.database import Database
+from fleet_control.errors import FleetControlError, SchemaNotMigrated
+
+USER = "fleet_control"
+_ACCOUNT = (USER, "%")
+_GRANTEE = f"'{USER}'@'%'"
+
+# Exactly what the statements of this package need: table → privilege → columns (none: the whole table).
+GRANTS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "workflows": {"SELECT": ()},
+        "ai_job_dispatches": {
+            "SELECT": (),
+            "UPDATE": (
+                "status",
+                "worker_id",
+                "lease_token",
+                "lease_expires_at",
+                "last_error",
+                "attempts",
+                "updated_at",
+            ),
+        },
+        "comfy_ui_workers": {"SELECT": (), "DELETE": (), "UPDATE": ("is_draining", "updated_at")},
+        "worker_workflows": {"SELECT": (), "DELETE": ()},
+        "worker_audit_logs": {"SELECT": (), "INSERT": ()},
+    }
+)
+
+# What the user holds beyond GRANTS, whoever gave it: an older release, or somebody in a hurry.
+_HELD = """
+SELECT privilege_type AS privilege, '*.*' AS target, NULL AS col
+FROM information_schema.user_privileges WHERE grantee = %(grantee)s AND privilege_type <> 'USAGE'
+UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.*'), NULL
+FROM information_schema.schema_privileges WHERE grantee = %(grantee)s
+UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.`', table_name, '`'), NULL
+FROM information_schema.table_privileges WHERE grantee = %(grantee)s
+UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.`', table_name, '`'), column_name
+FROM information_schema.column_privileges WHERE grantee = %(grantee)s
+"""
+
+Held = tuple[str, str, str | None]  # privilege, target, column
+
+
+class UserRefused(FleetControlError):  # noqa: N818 - what happened, like its siblings
+    """The server would not create or change the user; its own text is withheld, since it may quote the password."""
+
+    reason = "user refused"
+
+
+class TenantDatabases:
+    """Names are the caller's to validate: they become identifiers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str) -> None:
+        """Leaves a database that exists as it is."""
+        self._database.execute(
+            f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+        )
+
+    def set_user(self, password: str) -> None:
+        """The user exists afterwards with this password, and must use TLS where we do."""
+        require = "REQUIRE SSL" if self._database.uses_tls else "REQUIRE NONE"
+        try:
+            for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
+                self._database.execute(f"{verb} %s@%s IDENTIFIED BY %s {require}", (*_ACCOUNT, password))
+        except pymysql.MySQLError as error:
+            raise UserRefused(f"user {USER}: the server answered error {error.args[0]}") from None
+
+    def grant(self, central: str) -> tuple[str, ...]:
+        """Grants what is possible now; gives the tables whose turn comes once the backend has created them."""
+        pending = []
+        for table, privileges in GRANTS.items():
+            what = ", ".join(_clause(privilege, columns) for privilege, columns in privileges.items())
+            try:
+                self._database.execute(f"GRANT {what} ON `{central}`.`{table}` TO %s@%s", _ACCOUNT)
+            except SchemaNotMigrated:
+                pending.append(f"{central}.{table}")
+        return tuple(pending)
+
+    def revoke_surplus(self, central: str) -> tuple[str, ...]:
+        """Takes away whatever the user holds beyond GRANTS; gives what that was."""
+        rows = self._database.query(_HELD, {"grantee": _GRANTEE})
+        held: set[Held] = {(row["privilege"], row["target"], row["col"]) for row in rows}
+        surplus = sorted(held - _wanted(central), key=str)
+        for privilege, target, column in surplus:
+            what = _clause(privilege, (column,) if column else ())
+            self._database.execute(f"REVOKE {what} ON {target} FROM %s@%s", _ACCOUNT)
+        return tuple(
+            f"{_clause(privilege, (column,) if column else ())} on {target}" for privilege, target, column in surplus
+        )
+
+
+def _clause(privilege: str, columns: tuple[str, ...]) -> str:
+    return f"{privilege} ({', '.join(f'`{column}`' for column in columns)})" if columns else privilege
+
+
+def _wanted(central: str) -> set[Held]:
+    return {
+        (privilege, f"`{central}`.`{table}`", column)
+        for table, privileges in GRANTS.items()
+        for privilege, columns in privileges.items()
+        for column in (columns or (None,))
+    }

@@ -1,0 +1,113 @@
+"""The judge: from what a run left behind to `summary.json`. Knows the platform and the account, not the product."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab import measures, tail
+from lab.mariadb import Connection
+from lab.measures import Entry, Evidence, p95
+
+AIMS = {"enqueue_to_request_loop_p95_s": 12.0, "enqueue_to_request_nudged_p95_s": 1.5, "requeue_p95_s": 2.0}
+"""Upper bounds in seconds; missing one is told, and breaks no invariant."""
+
+
+def gather(run: Path, connect: Callable[[], Connection], autoscaling: Any) -> Evidence:
+    """Read everything once the story is over. `run` holds journal.jsonl, samples.jsonl and logs/."""
+    with connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM ai_job_dispatches ORDER BY id")
+        dispatches = list(cursor.fetchall())
+        cursor.execute("SELECT * FROM worker_audit_logs ORDER BY id")
+        audits = [{**row, "metadata": json.loads(row["metadata"] or "null")} for row in cursor.fetchall()]
+    observed = tail.read(run / "samples.jsonl")
+    return Evidence(
+        journal=tail.read(run / "journal.jsonl"),
+        dispatches=dispatches,
+        audits=audits,
+        samples=[entry for entry in observed if entry["kind"] == "sample"],
+        releases=[entry for entry in observed if entry["kind"] == "released" and entry["held"]],
+        decisions=decisions(run / "logs"),
+        fleets=fleets(autoscaling),
+    )
+
+
+def decisions(logs: Path) -> list[Entry]:
+    """Decision records of all functions, each with the `function` that made it, in order of time."""
+    found = [
+        {**entry, "function": log.stem}
+        for log in sorted(logs.glob("*.log"))
+        for entry in tail.read(log)
+        if entry.get("message") == "decision"
+    ]
+    return sorted(found, key=lambda entry: str(entry.get("timestamp", "")))
+
+
+def fleets(autoscaling: Any) -> dict[str, Entry]:
+    return {
+        group["AutoScalingGroupName"]: {
+            "desired": group["DesiredCapacity"],
+            "max": group["MaxSize"],
+            "instances": len(group["Instances"]),
+        }
+        for group in autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    }
+
+
+def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
+    """The figures of a run; `broken` names the invariants that did not hold, empty when all did."""
+    loop = measures.request_latencies(evidence, nudged=False)
+    nudged = measures.request_latencies(evidence, nudged=True)
+    requeues = measures.requeue_latencies(evidence, "warned")
+    sudden = measures.requeue_latencies(evidence, "terminating")
+    statuses = Counter(row["status"] for row in evidence.dispatches)
+    summary: dict[str, Any] = {
+        "jobs_submitted": len(measures.submitted(evidence)),
+        "jobs_completed": statuses["completed"],
+        "jobs_failed": statuses["failed"],
+        "jobs_lost": len(measures.lost_jobs(evidence)),
+        "jobs_completed_twice": len(measures.completed_twice(evidence)),
+        "busy_workers_killed": len(measures.busy_workers_killed(evidence)),
+        "attempts_charged_to_interruptions": measures.charged_attempts(evidence),
+        "interruptions": len({e["id"] for e in evidence.of("instance") if e["state"] == "warned"}),
+        "enqueue_to_request_loop_p95_s": p95(loop.values()),
+        "enqueue_to_request_nudged_p95_s": p95(nudged.values()),
+        "requeue_p95_s": p95(requeues),
+        "requeue_after_sudden_death_p95_s": p95(sudden),
+        "scale_out_max": max((desired for _, _, desired in measures.accepted(evidence)), default=0),
+        "final_desired": {name: fleet["desired"] for name, fleet in evidence.fleets.items()},
+        "decisions": len(evidence.decisions),
+        "aws_calls": _calls(evidence),
+        "seconds": round(seconds, 1),
+        "latencies": {"loop": loop, "nudged": nudged, "requeue": requeues, "requeue_after_sudden_death": sudden},
+    }
+    summary["broken"] = broken(evidence, summary)
+    summary["aims_missed"] = aims_missed(summary)
+    return summary
+
+
+def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:
+    """One plain sentence for each invariant that does not hold."""
+    found = [
+        (summary["jobs_lost"], f"jobs lost: {measures.lost_jobs(evidence)}"),
+        (summary["jobs_completed_twice"], f"jobs completed twice: {measures.completed_twice(evidence)}"),
+        (summary["busy_workers_killed"], f"busy workers killed: {measures.busy_workers_killed(evidence)}"),
+        (summary["attempts_charged_to_interruptions"], "attempts charged to interruptions"),
+        (measures.above_max(evidence), f"desired above max: {measures.above_max(evidence)}"),
+        (measures.not_at_zero(evidence), f"fleets not back at zero: {measures.not_at_zero(evidence)}"),
+    ]
+    return [sentence for bad, sentence in found if bad]
+
+
+def aims_missed(summary: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} is {summary[name]}, aim {aim}"
+        for name, aim in AIMS.items()
+        if summary[name] is None or summary[name] > aim
+    ]
+
+
+def _calls(evidence: Evidence) -> dict[str, int]:
+    names = Counter(f"{call['service']}:{call['operation']}" for call in measures.product_calls(evidence))
+    return dict(sorted(names.items()))

@@ -1,0 +1,41 @@
+# Everything a user runs. Each target makes the environment it needs first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+ARCHITECTURE ?= arm64
+export SAM_CLI_TELEMETRY := 0
+export AWS_DEFAULT_REGION ?= us-east-1
+
+.PHONY: help setup demo test lint build validate requirements clean
+
+help: ## This list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## Virtual environment from pinned requirements; MariaDB where there is none
+	@scripts/setup.sh
+
+demo: setup ## The control plane doing its main job on this machine (under 150 s); report in build/demo/
+	@$(VENV)/python -m lab.demo
+
+test: lint ## Lint, then every test (under 8 minutes on 2 cores)
+	@$(VENV)/python -m pytest -n 2 --dist loadgroup
+
+lint: setup ## ruff, mypy and the import rules
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@PYTHONPATH=layers/fleet_control:. $(VENV)/lint-imports
+
+build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (ARCHITECTURE=x86_64 for Intel)
+	@python313=$$(scripts/python313.sh) && PATH="$$PWD/$(VENV):$$python313:$$PATH" \
+		sam build --language-extensions --parameter-overrides Architecture=$(ARCHITECTURE)
+
+validate: setup ## sam validate --lint on the application, cfn-lint on the stacks
+	@PATH="$$PWD/$(VENV):$$PATH" sam validate --lint --language-extensions
+	@$(VENV)/cfn-lint stacks/*.yaml
+
+requirements: setup ## Compile the pins again from requirements/dev.in and layers/dependencies/requirements.in
+	@scripts/requirements.sh
+
+clean: ## Remove what was built and run; .venv stays
+	rm -rf build .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Makes .venv from requirements/dev.txt and sees that there is a MariaDB server to start. Run again, it does nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+trap 'echo "setup: interrupted; run the same command again to go on" >&2; exit 130' INT
+
+requirements=requirements/dev.txt
+stamp=.venv/requirements.sha256
+
+say() { echo "setup: $*"; }
+give_up() { echo "setup: $*" >&2; exit 1; }
+
+# apt_install PACKAGE WHAT: installs it where we may, else says in one line what is missing.
+apt_install() {
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    as_root=(sudo -n)
+    sudo -n true 2>/dev/null || give_up "$2 is missing; install it first: sudo apt-get install --no-install-recommends $1"
+  fi
+  command -v apt-get >/dev/null || give_up "$2 is missing and this system has no apt-get; install it first (Debian: $1)"
+  say "installing $1 ($2)"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1" >/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  give_up "no Python 3.11 or later found; install python3, or name one: make setup PYTHON=/path/to/python3"
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    apt_install "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" "venv of $python"
+  fi
+  say "creating .venv with $("$python" --version)"
+  "$python" -m venv --clear .venv
+  say "installing $(grep -c '==' $requirements) pinned packages into .venv (a minute or two)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement $requirements
+  checksum >"$stamp"
+}
+
+checksum() { sha256sum $requirements; }
+
+if [ "$(cat $stamp 2>/dev/null)" != "$(checksum)" ]; then
+  make_venv
+fi
+if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mariadbd >/dev/null; then
+  apt_install mariadb-server-core "MariaDB server (only its program; no service is started)"
+fi

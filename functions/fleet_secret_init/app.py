@@ -20,11 +20,11 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, str] | None:
     invocation = Invocation(
         remaining_seconds=context.get_remaining_time_in_millis() / 1000,
         log_stream=context.log_stream_name,
-        logger=telemetry.logger,
+        recorder=telemetry,
     )
 
     def work() -> dict[str, str]:
         FleetSecretInitSettings.from_env(environment())
-        return bring_up(request, Parameters(client("ssm")), telemetry.logger)
+        return bring_up(request, Parameters(client("ssm")), telemetry)
 
-    return respond(request, invocation, bring_up=work, kept="the secret")
+    return respond(request, invocation, bring_up=work, kept="secret and parameter")

@@ -31,5 +31,5 @@ def ports() -> Ports:
         queue=QueueMetrics(open_database(settings, Secrets(client("secretsmanager")))),
         served_workflows=lambda: frozenset(slug for group in fleets.groups() for slug in group.workflows),
         metrics=CloudWatch(client("cloudwatch"), settings.metrics_namespace),
-        logger=telemetry.logger,
+        recorder=telemetry,
     )

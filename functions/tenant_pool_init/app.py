@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: Any) -> Mapping[str, str] | None:
     invocation = Invocation(
         remaining_seconds=context.get_remaining_time_in_millis() / 1000,
         log_stream=context.log_stream_name,
-        logger=telemetry.logger,
+        recorder=telemetry,
     )
     # Wired inside: a wrong setting must be answered too.
     return respond(request, invocation, bring_up=lambda: bring_up(request, ports()), kept="databases and user")
@@ -39,5 +39,5 @@ def ports() -> Ports:
         central=settings.central_db_name,
         databases=TenantDatabases(Database(master, database=None, ca_file=settings.db_ca_file)),
         login=lambda secret_id: secrets.database_login(secret_id, fresh=True),
-        logger=telemetry.logger,
+        recorder=telemetry,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
-from typing import Any
+from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
@@ -17,6 +17,13 @@ from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
 Handler = Callable[[dict[str, Any], Any], Any]
+
+
+class Recorder(Protocol):
+    """The part of Telemetry that a flow needs."""
+
+    def decision(self, **fields: object) -> None: ...
+    def failure(self, error: Exception, **fields: object) -> None: ...
 
 
 class Telemetry:
@@ -49,7 +56,9 @@ class Telemetry:
 
     def failure(self, error: Exception, **fields: object) -> None:
         """A change that was decided and could not be made; the next look tries again."""
-        self.logger.error("change failed", extra={**fields, "error": f"{type(error).__name__}: {error}"})
+        self.logger.error(
+            "change failed", extra={**fields, "error": f"{type(error).__name__}: {error}"}, exc_info=error
+        )
         self.count("Errors")
 
     def handler(self, body: Handler) -> Handler:

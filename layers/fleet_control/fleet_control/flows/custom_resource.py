@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from aws_lambda_powertools import Logger
-
 from fleet_control.act.cloudformation import Answer, Send, put
 from fleet_control.errors import BadEvent, FleetControlError
 from fleet_control.messages.cloudformation import CustomResourceRequest
+from fleet_control.telemetry import Recorder
 
 Data = Mapping[str, str]
 
@@ -21,7 +20,7 @@ class Invocation:
 
     remaining_seconds: float
     log_stream: str
-    logger: Logger
+    recorder: Recorder
     send: Send = put
 
 
@@ -33,7 +32,7 @@ def respond(
     `kept` says what Delete leaves alone. Gives the work's data; None after a failure that was answered. Called by
     hand, without a URL, a failure is raised instead.
     """
-    work = partial(_do, request, bring_up, kept, invocation.logger)
+    work = partial(_do, request, bring_up, kept, invocation.recorder)
     if not request.response_url:
         return work()
     answer = Answer(
@@ -53,9 +52,9 @@ def physical_id(request: CustomResourceRequest) -> str:
     return request.physical_id or f"{request.stack_id.rpartition('/')[0].rpartition('/')[2]}-{request.logical_id}"
 
 
-def _do(request: CustomResourceRequest, bring_up: Callable[[], Data], kept: str, logger: Logger) -> Data:
+def _do(request: CustomResourceRequest, bring_up: Callable[[], Data], kept: str, recorder: Recorder) -> Data:
     if request.request_type == "Delete":
-        logger.info("kept", extra={"kept": kept})
+        recorder.decision(rule="delete", reason=f"{kept} stay as they are")
         return {}
     if request.request_type not in ("Create", "Update"):
         raise BadEvent(f"RequestType {request.request_type!r} is none of Create, Update, Delete")
@@ -65,9 +64,9 @@ def _do(request: CustomResourceRequest, bring_up: Callable[[], Data], kept: str,
 def _answered(work: Callable[[], Data], answer: Answer, invocation: Invocation) -> Data | None:
     try:
         data = work()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, CloudFormation waits for an answer
         # Logged, answered, and not raised: a repeated invocation would be answered to nobody.
-        invocation.logger.exception("custom resource failed")
+        invocation.recorder.failure(error)
         answer.failed(_reason(error, invocation.log_stream))
         return None
     answer.success(data)

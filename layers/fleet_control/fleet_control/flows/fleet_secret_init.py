@@ -6,10 +6,8 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
-from aws_lambda_powertools import Logger
-
 from fleet_control.messages.cloudformation import CustomResourceRequest, FleetSecret, parse_properties
-from fleet_control.telemetry import log_decision
+from fleet_control.telemetry import Recorder
 
 
 class SecretStore(Protocol):
@@ -22,10 +20,10 @@ def random_secret() -> str:
 
 
 def bring_up(
-    request: CustomResourceRequest, store: SecretStore, logger: Logger, generate: Callable[[], str] = random_secret
+    request: CustomResourceRequest, store: SecretStore, recorder: Recorder, generate: Callable[[], str] = random_secret
 ) -> dict[str, str]:
     """Gives the parameter's name, never its value."""
     name = parse_properties(FleetSecret, request).parameter_name
     created = store.put_secret_once(name, generate())
-    log_decision(logger, rule="fleet_secret", parameter=name, created=created)
+    recorder.decision(rule="fleet_secret", parameter=name, created=created)
     return {"ParameterName": name}

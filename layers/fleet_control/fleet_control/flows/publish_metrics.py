@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from aws_lambda_powertools import Logger
-
 from fleet_control.decide.metrics import Point, Publication, Window, WorkflowLoad, publication
 from fleet_control.errors import Hold
 from fleet_control.messages.schedule import MetricsSchedule
-from fleet_control.telemetry import log_decision
+from fleet_control.telemetry import Recorder
 
 ById = Mapping[int, Mapping[str, Any]]
+
+_NO_WORKFLOW: Mapping[str, Any] = {"slug": "", "active": False, "deleted": True}
 
 
 class QueueReader(Protocol):
@@ -37,7 +37,7 @@ class Ports:
     queue: QueueReader
     served_workflows: Callable[[], frozenset[str]]
     metrics: MetricSink
-    logger: Logger
+    recorder: Recorder
 
 
 def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
@@ -46,11 +46,11 @@ def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
         now, window, loads = gather(schedule, ports.queue)
     except Hold as hold:
         # No heartbeat either: its silence is the alarm.
-        log_decision(ports.logger, rule="hold", reason=hold.reason, detail=str(hold), published=0)
+        ports.recorder.decision(rule="hold", reason=hold.reason, detail=str(hold), published=0)
         return {"published": 0, "held": hold.reason}
     result = publication(ports.stage, now, window, loads, _served(ports))
     calls = ports.metrics.put(result.points)
-    return _record(ports.logger, result, window, calls)
+    return _record(ports.recorder, result, window, calls)
 
 
 def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Window, list[WorkflowLoad]]:
@@ -59,7 +59,8 @@ def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Win
     window = Window.before(schedule.due(now), schedule.period_seconds)
     parts = (queue.live(), queue.workers(), queue.finished(), queue.interrupted(window.start, window.end))
     loads = []
-    for workflow_id, workflow in workflows.items():
+    # A job may outlive its workflow's row: nobody serves it, and it must be seen.
+    for workflow_id, workflow in (dict.fromkeys(parts[0], _NO_WORKFLOW) | dict(workflows)).items():
         numbers = {name: value for part in parts for name, value in part.get(workflow_id, {}).items()}
         loads.append(_load(workflow, numbers))
     return now, window, loads
@@ -75,11 +76,11 @@ def _served(ports: Ports) -> frozenset[str] | None:
         return ports.served_workflows()
     except Hold as hold:
         # The queue is known all the same; only UnroutedJobs is not, and so it is left out.
-        ports.logger.warning("fleets unreadable", extra={"reason": hold.reason, "detail": str(hold)})
+        ports.recorder.failure(hold, reason=hold.reason)
         return None
 
 
-def _record(logger: Logger, result: Publication, window: Window, calls: int) -> dict[str, object]:
+def _record(recorder: Recorder, result: Publication, window: Window, calls: int) -> dict[str, object]:
     summary = {"published": len(result.points), "calls": calls, "window_start": window.start.isoformat()}
-    log_decision(logger, rule="publish", **summary, unpublishable=list(result.unpublishable))
+    recorder.decision(rule="publish", **summary, unpublishable=list(result.unpublishable))
     return summary

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aws_lambda_powertools import Logger
-
 from fleet_control.act.secrets import DatabaseLogin
 from fleet_control.act.tenants import USER
 from fleet_control.errors import BadEvent
 from fleet_control.messages.cloudformation import CustomResourceRequest, TenantPools, parse_properties
-from fleet_control.telemetry import log_decision
+from fleet_control.telemetry import Recorder
 
 
 class Databases(Protocol):
@@ -29,7 +27,7 @@ class Ports:
     central: str
     databases: Databases
     login: Callable[[str], DatabaseLogin]
-    logger: Logger
+    recorder: Recorder
 
 
 def bring_up(request: CustomResourceRequest, ports: Ports) -> dict[str, str]:
@@ -41,8 +39,8 @@ def bring_up(request: CustomResourceRequest, ports: Ports) -> dict[str, str]:
     ports.databases.set_user(password)
     pending = ports.databases.grant(ports.central)
     revoked = ports.databases.revoke_surplus(ports.central)
-    log_decision(
-        ports.logger, rule="tenant_pools", pools=list(wanted.pools), pending_grants=list(pending), revoked=list(revoked)
+    ports.recorder.decision(
+        rule="tenant_pools", pools=list(wanted.pools), pending_grants=list(pending), revoked=list(revoked)
     )
     return {"PendingGrants": ",".join(pending)}
 

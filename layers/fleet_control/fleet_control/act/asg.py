@@ -76,12 +76,13 @@ class AutoScaling:
         return next((_group(raw) for raw in answer["AutoScalingGroups"]), None)
 
     def group_of(self, instance_id: str) -> str | None:
-        """Name of the group that holds the instance; None when no group does. Raises Blind."""
+        """Name of the stage's group that holds the instance; None when none does. Raises Blind."""
         try:
             answer = self._client.describe_auto_scaling_instances(InstanceIds=[instance_id])
         except (BotoCoreError, ClientError) as error:
             raise blind("autoscaling:DescribeAutoScalingInstances", error) from error
-        return next((found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]), None)
+        names = [found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]]
+        return next((name for name in names if name.startswith(f"asg-{self._stage}-")), None)
 
     def set_desired(self, group: str, desired: int) -> None:
         """Straight there, without cooldown: booting instances are counted by the decision already."""

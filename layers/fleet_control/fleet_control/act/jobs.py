@@ -28,11 +28,13 @@ WHERE status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
 GROUP BY workflow_id
 """
 
-# The newest row of each workflow is the first that the index on workflow_id yields backwards.
+# The newest row of each workflow is the first that the index on workflow_id yields backwards. One that runs elsewhere
+# is no work of a fleet, and to look past it could mean to read the whole history.
 NEWEST = """
 SELECT d.workflow_id, d.updated_at, d.created_at
 FROM (SELECT workflow_id, MAX(id) AS id FROM ai_job_dispatches GROUP BY workflow_id) newest
 JOIN ai_job_dispatches d ON d.id = newest.id
+WHERE d.provider = 'self_hosted'
 """
 
 REQUEUE = """
@@ -83,7 +85,7 @@ class Jobs:
         return self._database.query(LIVE)
 
     def newest(self) -> list[Row]:
-        """The newest dispatch of each workflow: a fleet's last sign of work, however long ago."""
+        """The newest dispatch of each workflow, if it is the fleet's: its last sign of work, however long ago."""
         return self._database.query(NEWEST)
 
     def waiting(self, slugs: tuple[str, ...]) -> int:

@@ -32,7 +32,7 @@ FROM ai_job_dispatches
 WHERE worker_id = %s AND status = 'leased'
 """
 
-LOCK = "SELECT id FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
+LOCK = "SELECT id, is_draining FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
 DRAIN = """
 UPDATE comfy_ui_workers SET is_draining = 1, updated_at = UTC_TIMESTAMP() WHERE id = %s AND is_draining = 0
 """
@@ -86,10 +86,9 @@ class Workers:
     def undrain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
         """Let the worker serve again. False when this drain is no longer the newest, or was made final."""
         with self._database.transaction() as transaction:
-            if not transaction.query(LOCK, (row_id,)) or not self._stands(transaction, row_id, drain_id):
+            if not self._stands(transaction, row_id, drain_id):
                 return False
-            if not transaction.execute(UNDRAIN, (row_id,)):
-                return False
+            transaction.execute(UNDRAIN, (row_id,))
             transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_undrained", {"reason": reason}))
         return True
 
@@ -99,7 +98,7 @@ class Workers:
         The worker's row is locked meanwhile, so that an undrain comes wholly before or is refused after.
         """
         with self._database.transaction() as transaction:
-            if not transaction.query(LOCK, (row_id,)) or not self._stands(transaction, row_id, drain_id):
+            if not self._stands(transaction, row_id, drain_id):
                 return False
             if transaction.query(LEASES_OF + " AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1", (instance_id,)):
                 return False
@@ -119,8 +118,12 @@ class Workers:
 
     @staticmethod
     def _stands(transaction: Any, row_id: int, drain_id: int) -> bool:
+        """Locks the worker's row: is it draining, by this drain of ours, and is that one not final yet?"""
+        locked = transaction.query(LOCK, (row_id,))
         newest = transaction.query(NEWEST_DRAIN, (row_id,))
-        return bool(newest) and newest[0]["id"] == drain_id and newest[0]["event"] == "fleet_drained"
+        if not locked or not locked[0]["is_draining"] or not newest or newest[0]["id"] != drain_id:
+            return False
+        return newest[0]["event"] == "fleet_drained" and not drain_metadata(newest[0]["metadata"]).get("committed")
 
 
 def drain_metadata(raw: str | None) -> dict[str, Any]:

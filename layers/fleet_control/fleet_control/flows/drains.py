@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
@@ -42,7 +43,7 @@ class WayDown:
                 "drain_id": drain.row_id,
                 "group": self.group,
                 "workflows": list(self.policy.workflows),
-                "look_seconds": self.policy.drain_look_seconds,
+                "look_seconds": ceil(self.policy.drain_look_seconds),
                 "limit_seconds": self.policy.drain_limit_seconds,
                 "polled_at": None,
             }

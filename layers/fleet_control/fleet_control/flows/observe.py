@@ -110,7 +110,6 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
     again = [lease for lease in ours if lease.is_leasable(now)]
     waits = [queues.queued[slug] for slug in policy.workflows if slug in queues.queued]
     since = [row["oldest_at"] for row in waits] + [lease.expires_at for lease in again]
-    newest = [queues.newest[slug] for slug in policy.workflows if slug in queues.newest]
     return Fleet(
         name=group.name,
         policy=policy,
@@ -120,9 +119,15 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         queued=sum(row["jobs"] for row in waits) + len(again),
         leased=sum(lease.is_live(now) for lease in ours),
         oldest_waiting_at=min((instant for instant in since if instant), default=None),
-        last_job_at=max((at for row in newest if (at := row["updated_at"] or row["created_at"])), default=None),
+        last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
     )
+
+
+def last_job_at(queues: Queues, slugs: Iterable[str]) -> datetime | None:
+    """When the newest job of these workflows last changed; None when there never was one."""
+    newest = [queues.newest[slug] for slug in slugs if slug in queues.newest]
+    return max((at for row in newest if (at := row["updated_at"] or row["created_at"])), default=None)
 
 
 def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker | None) -> Instance:

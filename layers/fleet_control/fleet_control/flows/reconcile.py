@@ -97,8 +97,6 @@ def _attempt(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obs
 
 def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> None:
     down = WayDown(ports.workers, ports.scale_in, fleet.name, fleet.policy, observation.now)
-    if fleet_plan.suspend_az_rebalance:
-        ports.groups.suspend_az_rebalance(fleet.name)
     for worker in fleet_plan.undo:
         if worker.drain is not None:
             ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
@@ -110,6 +108,8 @@ def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obse
     for worker in fleet_plan.restart:
         if worker.drain is not None:
             down.start(worker, worker.drain)
+    if fleet_plan.suspend_az_rebalance:
+        ports.groups.suspend_az_rebalance(fleet.name)
 
 
 def clean_up(ports: Ports, losses: Losses) -> int:
@@ -124,7 +124,11 @@ def clean_up(ports: Ports, losses: Losses) -> int:
             ports.recorder.failure(error, dispatch_id=lease.dispatch_id, rule="requeue")
             failures += 1
     for worker in losses.remove if not failures else ():
-        ports.workers.remove(worker.row_id, worker.instance_id)
+        try:
+            ports.workers.remove(worker.row_id, worker.instance_id)
+        except FleetControlError as error:
+            ports.recorder.failure(error, instance_id=worker.instance_id, rule="remove")
+            failures += 1
     return failures
 
 

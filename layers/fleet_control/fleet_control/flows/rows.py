@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from fleet_control.act.jobs import Row
 from fleet_control.act.workers import drain_metadata
@@ -27,7 +28,8 @@ def worker(row: Row, leases: Iterable[Lease] = ()) -> Worker:
         row_id=row["id"],
         instance_id=row["worker_id"],
         registered_at=registered,
-        active_at=row["active_at"] or registered,
+        # Every instant may be NULL in the schema; a worker that was never seen serves nobody.
+        active_at=row["active_at"] or registered or row["last_seen_at"] or datetime.min,  # noqa: DTZ901 - naive UTC
         seen_at=row["last_seen_at"],
         approved=bool(row["is_approved"]),
         draining=bool(row["is_draining"]),

@@ -64,6 +64,9 @@ def _terminate(ports: Ports, going: DrainOnItsWay, worker: Worker) -> decide.Ver
     group = ports.groups.group(going.group)
     if group is None:
         return decide.Verdict(decide.Next.DONE, f"group {going.group} is gone")
+    if not any(i.id == going.instance_id and not i.lifecycle.startswith("Terminating") for i in group.instances):
+        # A repeated step must not lower desired a second time.
+        return decide.Verdict(decide.Next.DONE, "the group is rid of the instance already")
     lower = decide.decrement(group.desired, group.existing, group.min_size)
     known = ports.groups.terminate(going.instance_id, decrement=lower)
     how = f"terminated, desired {'lowered' if lower else 'kept'} at {group.desired - lower}"

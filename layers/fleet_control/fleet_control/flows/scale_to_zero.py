@@ -10,13 +10,16 @@ from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
 from fleet_control.decide.model import SCALE_TO_ZERO, HeldFleet, Policy, Standing, Worker
-from fleet_control.decide.standing import standing
+from fleet_control.decide.standing import seconds_since, standing
 from fleet_control.flows import rows
 from fleet_control.flows.drains import WayDown
-from fleet_control.flows.observe import instance
+from fleet_control.flows.observe import Queues, instance, last_job_at, read_queues
 from fleet_control.flows.policy import read_policy
 from fleet_control.flows.reconcile import Recorder
 from fleet_control.messages.alarm import Alarm
+
+ALARM_LAG_SECONDS = 120
+"""The alarm sees one sample of the queue a minute, and is evaluated up to a minute later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +45,40 @@ def scale_to_zero(ports: Ports, alarm: Alarm) -> dict[str, object]:
     policy = read_policy(group)
     if isinstance(policy, HeldFleet):
         return _told(ports, group.name, "hold", policy.reason)
+    queues, now = read_queues(ports.jobs), ports.jobs.now()
+    objection = _objection(ports, policy, queues, now)
+    if objection is not None:
+        return _told(ports, group.name, "aborted", objection)
+    return _drain_all(ports, group, policy, queues, now)
+
+
+def _objection(ports: Ports, policy: Policy, queues: Queues, now: datetime) -> str | None:
+    """Why the fleet is not to go to zero, whatever the alarm saw; None when nothing speaks against it."""
     demand = ports.jobs.demand(policy.workflows)
     if demand:
-        return _told(ports, group.name, "aborted", f"{demand} jobs have come since the alarm")
-    return _drain_all(ports, group, policy)
+        return f"{demand} jobs have come since the alarm"
+    quiet = seconds_since(last_job_at(queues, policy.workflows), now)
+    if quiet < policy.scale_to_zero_seconds - ALARM_LAG_SECONDS:
+        # A notification delivered late or twice changes when we look, never what we conclude.
+        return f"an old alarm: the last job was {quiet:.0f} s ago"
+    return None
 
 
-def _drain_all(ports: Ports, group: Group, policy: Policy) -> dict[str, object]:
-    down = WayDown(ports.workers, ports.scale_in, group.name, policy, ports.jobs.now())
-    idle = _idle(ports, group, policy, down.now)[policy.min_size :]
+def _drain_all(ports: Ports, group: Group, policy: Policy, queues: Queues, now: datetime) -> dict[str, object]:
+    down = WayDown(ports.workers, ports.scale_in, group.name, policy, now)
+    idle = _idle(ports, group, policy, queues, now)[policy.min_size :]
     started = [worker.instance_id for worker in idle if down.begin(worker, SCALE_TO_ZERO)]
     reason = f"queue empty: {len(started)} of {len(group.instances)} instances are scaled in"
     return _told(ports, group.name, "started" if started else "nothing to do", reason, started)
 
 
-def _idle(ports: Ports, group: Group, policy: Policy, now: datetime) -> list[Worker]:
-    held = {row["worker_id"] for row in ports.jobs.live() if row["kind"] == "lease"}
+def _idle(ports: Ports, group: Group, policy: Policy, queues: Queues, now: datetime) -> list[Worker]:
     crew = {row["worker_id"]: rows.worker(row) for row in ports.workers.fleet()}
     members = [instance(i, None, crew.get(i.id)) for i in group.instances]
     return [
         member.worker
         for member in members
-        if member.worker and member.id not in held and standing(member, policy, now) is Standing.IDLE
+        if member.worker and member.id not in queues.held_by and standing(member, policy, now) is Standing.IDLE
     ]
 
 

@@ -21,14 +21,14 @@ class Tick(_Model):
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
-    seconds; `polled_at` (naive UTC) is the first poll seen after the drain."""
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only."""
 
     instance_id: str
     worker_row_id: int
     drain_id: int
     group: str
     workflows: tuple[str, ...]
-    look_seconds: float = Field(gt=0)
+    look_seconds: int = Field(gt=0)
     limit_seconds: float = Field(ge=0)
     polled_at: datetime | None = None
 
@@ -47,7 +47,7 @@ class Notice(_Model):
     kind: Literal["interruption", "shutting-down", "terminated"]
     looks: int = 0
     max_looks: int
-    look_seconds: float = Field(gt=0)
+    look_seconds: int = Field(gt=0)
 
 
 class InterruptionTask(_Model):

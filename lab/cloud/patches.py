@@ -5,6 +5,7 @@
 | Lambda answers a constant, or needs Docker | the lab's Lambda service runs the function |
 | SNS → Lambda: synchronous, no topic in the record | asynchronous, with a true record |
 | state machines call Lambda over a fixed port | in process, error type kept |
+| CloudFormation makes machines that do not run | machines that run, of their type |
 | PutEvents knows no Lambda and no machine | the lab's bus delivers |
 | SetDesiredCapacity launches and kills at once | capacity is recorded, the lab's loop acts |
 | no scaling activities | the lab's |
@@ -31,8 +32,11 @@ from moto.core.config import default_user_config
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, BaseResponse
 from moto.events.models import Rule
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.sns.models import Subscription
+from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lab.cloud.calls import CallLog
 from lab.cloud.events import EventBus, iso
@@ -72,6 +76,7 @@ def _replacements(lab: Supplements) -> Iterator[tuple[Any, str, Any]]:
     yield Subscription, "publish", _sns_publish(lab.functions)
     yield Rule, "send_to_targets", lambda rule, message, **_: lab.bus.offer(rule, _sent(message))
     yield BaseResponse, "call_action", _journaled_and_locked(lab)
+    yield MotoRequestHandler, "log_request", lambda *_: None  # the journal has every call
     if lab.groups is not None:
         yield from _auto_scaling(lab.groups)
 
@@ -98,6 +103,17 @@ def _lambda(functions: Functions) -> Iterator[tuple[Any, str, Any]]:
     yield LambdaSimpleBackend, "invoke", backend_invoke
     yield LambdaFunction, "invoke", function_invoke
     yield lambda_eval_utils, "boto_client_for", lambda **_: MachinesClient(functions)
+    yield StateMachine, "create_from_cloudformation_json", _make_machine
+
+
+def _make_machine(name: str, resource: dict[str, Any], account: str, region: str, **_: Any) -> Any:
+    properties = resource["Properties"]
+    return stepfunctions_parser_backends[account][region].create_state_machine(
+        properties.get("StateMachineName", name),
+        properties["DefinitionString"],
+        properties.get("RoleArn", ""),
+        sm_type=properties.get("StateMachineType", "STANDARD"),
+    )
 
 
 def _encoded(body: Any) -> bytes:

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from lab import processes
 from lab.cloud.names import function_arn
 
 INIT_SECONDS = 30.0
@@ -83,11 +84,7 @@ class Environment:
         env = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC", **variables}
         env |= {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}", "_HANDLER": handler}
         command = [sys.executable, "-m", "awslambdaric", handler]
-        with log.open("ab") as out:
-            # A session of its own: Ctrl-C reaches the world alone, which then ends its environments in order.
-            return subprocess.Popen(
-                command, cwd=code_dir, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+        return processes.spawn(command, env=env, cwd=code_dir, log=log)
 
     def wait_started(self, seconds: float = INIT_SECONDS) -> bool:
         """True once the handler is imported and asks for work."""

@@ -1,0 +1,71 @@
+"""Resources of the templates that moto's CloudFormation does not know: made here, or left out for a stated reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.sns.models import sns_backends
+
+from lab.cloud.names import ACCOUNT, REGION
+
+Properties = dict[str, Any]
+
+
+def make_alarm(properties: Properties) -> None:
+    if properties.get("Metrics"):
+        # Metric math is not evaluated here; the alarm stays in its first state, visible but silent.
+        properties = {**properties, "MetricName": None, "Namespace": None}
+    cloudwatch_backends[ACCOUNT][REGION].put_metric_alarm(
+        name=properties["AlarmName"],
+        description=properties.get("AlarmDescription", ""),
+        namespace=properties.get("Namespace"),
+        metric_name=properties.get("MetricName"),
+        dimensions=properties.get("Dimensions", []),
+        statistic=properties.get("Statistic"),
+        period=int(properties.get("Period", 60)),
+        threshold=float(properties.get("Threshold", 0)),
+        comparison_operator=properties["ComparisonOperator"],
+        evaluation_periods=int(properties["EvaluationPeriods"]),
+        datapoints_to_alarm=int(properties.get("DatapointsToAlarm") or properties["EvaluationPeriods"]),
+        treat_missing_data=properties.get("TreatMissingData", "missing"),
+        alarm_actions=properties.get("AlarmActions", []),
+        ok_actions=properties.get("OKActions", []),
+        insufficient_data_actions=properties.get("InsufficientDataActions", []),
+        actions_enabled=properties.get("ActionsEnabled", True),
+    )
+
+
+def make_subscription(properties: Properties) -> None:
+    sns_backends[ACCOUNT][REGION].subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
+
+
+SUPPLIED: dict[str, Callable[[Properties], None]] = {
+    "AWS::CloudWatch::Alarm": make_alarm,
+    "AWS::SNS::Subscription": make_subscription,
+}
+
+SKIPPED = {
+    "AWS::Lambda::LayerVersion": "functions run from their folders, with the layers' folders on their path",
+    "AWS::Lambda::EventInvokeConfig": "read by the lab's Lambda service, which retries and delivers failures itself",
+    "AWS::SNS::TopicPolicy": "moto does not enforce resource policies",
+    "AWS::SQS::QueuePolicy": "moto does not enforce resource policies",
+}
+
+
+def is_custom(kind: str) -> bool:
+    return kind.startswith("Custom::") or kind == "AWS::CloudFormation::CustomResource"
+
+
+def for_moto(template: dict[str, Any]) -> dict[str, Any]:
+    """The template without what is made or skipped here, and without the layers that functions refer to."""
+    absent = SUPPLIED.keys() | SKIPPED.keys()
+    kept = {}
+    for name, resource in template["Resources"].items():
+        if resource["Type"] not in absent and not is_custom(resource["Type"]):
+            kept[name] = {key: value for key, value in resource.items() if key not in ("Metadata", "DependsOn")}
+            if resource["Type"] == "AWS::Lambda::Function":
+                properties = resource["Properties"]
+                kept[name]["Properties"] = {key: value for key, value in properties.items() if key != "Layers"}
+    return {**template, "Resources": kept}

@@ -1,0 +1,204 @@
+"""The world on one machine: a database, an AWS account, the deployed control plane, and what may befall them.
+
+    with World(Path("build/demo"), scale=Scale(minute=5), tags={"fleet:warmup-seconds": "5"}) as world:
+        world.cloud.groups.on_running = start_worker
+        world.start()
+        ...
+
+Entering deploys everything and warms the functions; `start()` lets time run: schedules and alarms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from unittest.mock import patch
+
+from lab.cloud import prerequisites
+from lab.cloud.aws import Cloud
+from lab.cloud.deploy import Deployment
+from lab.cloud.events import event, start_schedules
+from lab.cloud.functions import LambdaService
+from lab.cloud.groups import Pace
+from lab.cloud.journal import Journal
+from lab.cloud.names import REGION
+from lab.mariadb import Connection, MariaDb, load_schema
+from lab.render import render
+
+ROOT = Path(__file__).parent.parent
+EVALUATE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Real seconds. What is not here keeps its true length, the tick of the control loop first of all.
+
+    `minute` stands for one minute of the alarms and of the metrics' schedule; `cycle` for the fleet cycle's schedule;
+    `retries` multiplies Lambda's waits (60 and 120 s) before it retries an asynchronous event.
+    """
+
+    minute: float = 60.0
+    cycle: float = 60.0
+    retries: float = 1.0
+    pace: Pace = field(default_factory=Pace)
+
+
+class World:
+    """Everything, from `template.yaml` and a run directory.
+
+    `parameters` go to the template; `tags` are set on every group after deployment, as an operator would tune it.
+    Without `schema` the central database is empty, as at a first deployment.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        stage: str = "staging",
+        *,
+        scale: Scale | None = None,
+        tags: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+        schema: bool = True,
+    ) -> None:
+        self.run_dir, self.stage, self.scale = run_dir.resolve(), stage, scale or Scale()
+        self._tags, self._parameters, self._schema = dict(tags or {}), dict(parameters or {}), schema
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        (self.run_dir / "journal.jsonl").unlink(missing_ok=True)
+        self.database = MariaDb(self.run_dir / "mariadb")
+        self.cloud = Cloud(self.run_dir, scale=self.scale.retries, pace=self.scale.pace)
+
+    @property
+    def journal(self) -> Journal:
+        return self.cloud.journal
+
+    # From nothing to a deployed stage.
+
+    def open(self) -> None:
+        self.database.start()
+        if self._schema:
+            self.load_schema()
+        self.cloud.start()
+        self._deploy()
+        self._tune()
+        if isinstance(self.cloud.functions, LambdaService):
+            self.cloud.functions.warm()
+
+    def load_schema(self) -> None:
+        """What the backend's migrations do."""
+        with self.connect() as connection:
+            load_schema(connection)
+
+    def _deploy(self) -> None:
+        network = prerequisites.make_network(self.cloud)
+        prerequisites.make_secrets(self.cloud, self.stage, self.database.master_secret())
+        given = {"Stage": self.stage, "ApiBaseUrl": "http://127.0.0.1", **network.parameters(), **self._parameters}
+        template, known = self._render(given)
+        slugs = template["Parameters"]["WorkflowSlugs"]["Default"]
+        prerequisites.make_images(self.cloud, self.stage, known.get("WorkflowSlugs", slugs).split(","))
+        Deployment(self.cloud, ROOT, self._overrides()).create(f"bp-{self.stage}", template, known)
+
+    @staticmethod
+    def _render(given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+        path = ROOT / "template.yaml"
+        declared = path.read_text(encoding="utf-8")
+        known = {key: value for key, value in given.items() if f"\n  {key}:" in declared}
+        with patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION}):
+            return render(path, known), known
+
+    def _overrides(self) -> dict[str, str]:
+        """What differs between Lambda and this machine."""
+        return {
+            "AWS_ENDPOINT_URL": self.cloud.endpoint,
+            "DB_CA_FILE": str(self.database.ca_file),
+            "PYTHONPATH": str(ROOT / "layers" / "fleet_control"),
+            "POWERTOOLS_TRACE_DISABLED": "true",
+            "AWS_XRAY_SDK_ENABLED": "false",
+        }
+
+    def _tune(self) -> None:
+        tags = [
+            {
+                "ResourceId": group["AutoScalingGroupName"],
+                "ResourceType": "auto-scaling-group",
+                "Key": key,
+                "Value": value,
+                "PropagateAtLaunch": False,
+            }
+            for group in self.fleets()
+            for key, value in self._tags.items()
+        ]
+        if tags:
+            self.cloud.client("autoscaling").create_or_update_tags(Tags=tags)
+
+    def start(self) -> None:
+        """Let time run: schedules fire (at once for the first time), alarms are evaluated."""
+        self.cloud.alarms.minute = self.scale.minute
+        self.cloud.alarms.start()
+        self.cloud.timers.every(EVALUATE_SECONDS, self.cloud.alarms.evaluate)
+        pace = {"fleet-cycle": self.scale.cycle, "FleetCycle": self.scale.cycle}
+        pace |= {"publish-metrics": self.scale.minute, "PublishMetrics": self.scale.minute}
+        start_schedules(self.cloud.bus, self.cloud.timers, pace)
+
+    # What may be looked at.
+
+    def fleets(self) -> list[dict[str, Any]]:
+        """The stage's groups as DescribeAutoScalingGroups shows them."""
+        pages = self.cloud.client("autoscaling").get_paginator("describe_auto_scaling_groups")
+        filters = [{"Name": "tag:Stage", "Values": [self.stage]}]
+        return [group for page in pages.paginate(Filters=filters) for group in page["AutoScalingGroups"]]
+
+    def instances(self) -> dict[str, str]:
+        """Instance id → lifecycle state, of all fleets."""
+        return {item["InstanceId"]: item["LifecycleState"] for group in self.fleets() for item in group["Instances"]}
+
+    def connect(self, **options: Any) -> Connection:
+        """A session of the database's root on the central database."""
+        return self.database.connect(**options)
+
+    # What may happen.
+
+    def interrupt(self, instance_id: str, notice_seconds: float, deliveries: int = 1) -> None:
+        """Spot takes the instance back after the notice; the warning is delivered so many times."""
+        self.cloud.groups.interrupt(instance_id, notice_seconds, deliveries)
+
+    def kill(self, instance_id: str) -> None:
+        """The instance is gone at once, without warning."""
+        self.cloud.groups.kill(instance_id)
+
+    def database_away(self, seconds: float) -> threading.Thread:
+        """The database is unreachable for so many seconds; returns at once with the thread that brings it back."""
+        thread = threading.Thread(target=self.database.stop_for, args=(seconds,), daemon=True)
+        self.journal.write("database", state="away", seconds=seconds)
+        thread.start()
+        return thread
+
+    def put_event(self, source: str, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """An event on the default bus, as the backend puts its `bp.backend` / `JobQueued`."""
+        self.cloud.bus.put(event(source, detail_type, detail))
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> Any:
+        """Call a function by its short name (`reconcile`) and wait. Raises RuntimeError with the function's error."""
+        result = self.cloud.functions.invoke(f"bp-{self.stage}-{function}", json.dumps(dict(payload)).encode())
+        if result.error:
+            raise RuntimeError(result.payload.decode())
+        return json.loads(result.payload)
+
+    def close(self) -> None:
+        self.cloud.close()
+        self.database.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -12,6 +12,7 @@ import pytest
 from fleet_control.act.database import Database
 from fleet_control.act.secrets import DatabaseLogin
 from fleet_control.act.tenants import USER, TenantDatabases
+from moto import mock_aws
 
 from lab.mariadb import CENTRAL, Connection, MariaDb, empty_tables, session_server
 
@@ -69,6 +70,18 @@ def insert(root: Connection) -> Insert:
             return int(cursor.lastrowid)
 
     return put
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An account of its own in this process, without credentials that could reach a real one."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield
 
 
 class SQL:

@@ -17,6 +17,7 @@ from fleet_control.errors import BadEvent, FleetControlError
 
 ATTEMPTS = 4
 PUT_SECONDS = 5
+BACKOFF_SECONDS = 0.4
 # An answer is cut at 4,096 bytes by CloudFormation; most of it is the reason.
 MAX_REASON = 1_500
 # What a last answer needs before Lambda ends us.
@@ -44,7 +45,7 @@ def put(url: str, body: bytes) -> None:
             if attempt == ATTEMPTS:
                 # The error's type only: its text may hold the signed URL.
                 raise AnswerNotSent(f"ResponseURL: {type(error).__name__} at attempt {attempt}") from None
-            time.sleep(0.2 * 2**attempt)
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,6 +63,7 @@ class Cloud:
         self._patched.enter_context(patches.configured(MOTO_SETTINGS))
         self._patched.enter_context(patches.applied(supplements))
         self._patched.enter_context(self._executions.watching())
+        logging.getLogger("moto").setLevel(logging.CRITICAL)  # a state that fails is in the journal, with its cause
         self._server.start()
 
     @property

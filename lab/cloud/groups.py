@@ -12,6 +12,7 @@ from typing import Any
 from moto.autoscaling.exceptions import ValidationError
 from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models.instances import InstanceState as Ec2State
+from moto.ssm.models import ssm_backends
 
 from lab.cloud.activities import Activities, Activity, place
 from lab.cloud.events import EventBus, event
@@ -40,6 +41,18 @@ def find_group(name: str) -> Any:
     if group is None:
         raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
     return group
+
+
+def _as_spot(group: Any, instance: Any) -> None:
+    """What moto leaves out of an instance launched by a mixed instances policy: market, type, and the image's id."""
+    instance.lifecycle = "spot"
+    policy = group.mixed_instances_policy or {"LaunchTemplate": {}}
+    overrides = [override for override in policy["LaunchTemplate"].get("Overrides", []) if override]
+    if overrides:
+        instance.instance_type = overrides[0]["InstanceType"]
+    if str(instance.image_id).startswith("resolve:ssm:"):
+        parameter = ssm_backends[ACCOUNT][REGION].get_parameter(instance.image_id.removeprefix("resolve:ssm:"))
+        instance.image_id = parameter.value
 
 
 class AutoScaling:
@@ -144,7 +157,7 @@ class AutoScaling:
         group.replace_autoscaling_group_instances(1, group.get_propagated_tags())
         state = group.instance_states[-1]
         state.lifecycle_state, state.protected_from_scale_in = "Pending", False
-        state.instance.lifecycle = "spot"
+        _as_spot(group, state.instance)
         activity = self.activities.launching(group.name, state.instance)
         self._note(state, group, "pending", activity.cause)
         self._ec2_state(state.instance, "pending")

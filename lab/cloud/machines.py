@@ -16,7 +16,7 @@ from lab.cloud.names import ACCOUNT, REGION
 
 
 class ExecutionWatch:
-    """Writes `execution` entries: machine, name, status; on the end also the error."""
+    """Writes `execution` entries: machine, name, status; at the end also error and cause."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -27,11 +27,11 @@ class ExecutionWatch:
 
         def started(execution: Any) -> None:
             start(execution)
-            self._note(execution, "RUNNING", None)
+            self._note(execution, "RUNNING")
 
         def ended(comm: Any) -> None:
             terminated(comm)
-            self._note(comm.execution, str(comm.execution.status), comm.execution.error)
+            self._note(comm.execution, str(comm.execution.status))
 
         with (
             patch.object(Execution, "start", started),
@@ -39,9 +39,9 @@ class ExecutionWatch:
         ):
             yield
 
-    def _note(self, execution: Any, status: str, error: str | None) -> None:
-        machine = execution.state_machine.name
-        self._journal.write("execution", machine=machine, name=execution.name, status=status, error=error)
+    def _note(self, execution: Any, status: str) -> None:
+        about = {"machine": execution.state_machine.name, "name": execution.name, "status": status}
+        self._journal.write("execution", **about, error=execution.error, cause=execution.cause)
 
     def stop_all(self) -> None:
         """Abort what still runs, so that no execution calls a function that is gone."""

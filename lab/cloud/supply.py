@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,9 @@ SKIPPED = {
 }
 
 
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
 def is_custom(kind: str) -> bool:
     return kind.startswith("Custom::") or kind == "AWS::CloudFormation::CustomResource"
 
@@ -61,11 +65,23 @@ def is_custom(kind: str) -> bool:
 def for_moto(template: dict[str, Any]) -> dict[str, Any]:
     """The template without what is made or skipped here, and without the layers that functions refer to."""
     absent = SUPPLIED.keys() | SKIPPED.keys()
-    kept = {}
-    for name, resource in template["Resources"].items():
-        if resource["Type"] not in absent and not is_custom(resource["Type"]):
-            kept[name] = {key: value for key, value in resource.items() if key not in ("Metadata", "DependsOn")}
-            if resource["Type"] == "AWS::Lambda::Function":
-                properties = resource["Properties"]
-                kept[name]["Properties"] = {key: value for key, value in properties.items() if key != "Layers"}
+    resources = template["Resources"].items()
+    kept = {name: _adapted(r) for name, r in resources if r["Type"] not in absent and not is_custom(r["Type"])}
     return {**template, "Resources": kept}
+
+
+def _adapted(resource: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in resource.items() if key not in ("Metadata", "DependsOn")}
+    if resource["Type"] == "AWS::Lambda::Function":
+        kept["Properties"] = {key: value for key, value in resource["Properties"].items() if key != "Layers"}
+    if resource["Type"] == "AWS::StepFunctions::StateMachine":
+        text, values = resource["Properties"]["DefinitionString"]["Fn::Sub"]
+        kept["Properties"] = {**resource["Properties"], "DefinitionString": substituted(text, values)}
+    return kept
+
+
+def substituted(text: str, values: dict[str, Any]) -> dict[str, Any]:
+    """A definition with its substitutions as Fn::Join: moto's Fn::Sub would make `$$.Execution` into `$.Execution`."""
+    parts: list[Any] = PLACEHOLDER.split(text)
+    parts[1::2] = [values[name] for name in parts[1::2]]
+    return {"Fn::Join": ["", parts]}

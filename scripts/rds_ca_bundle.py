@@ -32,10 +32,12 @@ def bundle(package: Path, now: datetime) -> str:
     """PEM text, each certificate under a line with its name and its last day."""
     valid = [c for c in certificates(package) if c.not_valid_after_utc > now]
     header = f"# Amazon RDS certificate authorities, from {package.name} (npm). Made by scripts/rds_ca_bundle.py.\n"
-    return header + "".join(
-        f"\n# {c.subject.rfc4514_string()}, until {c.not_valid_after_utc:%Y-%m-%d}\n{c.public_bytes(Encoding.PEM).decode()}"
-        for c in valid
-    )
+    return header + "".join(titled(c) for c in valid)
+
+
+def titled(certificate: x509.Certificate) -> str:
+    title = f"# {certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return f"\n{title}\n{certificate.public_bytes(Encoding.PEM).decode()}"
 
 
 if __name__ == "__main__":

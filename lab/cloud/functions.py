@@ -212,15 +212,16 @@ class FakeLambda:
     An exception becomes a function error whose errorType is the exception's class name, as in Lambda.
     """
 
-    def __init__(self, handlers: Mapping[str, Callable[[Any], Any]]) -> None:
-        self._handlers = dict(handlers)
+    def __init__(self, handlers: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
+        self.handlers = dict(handlers or {})
         self.calls: list[tuple[str, Any]] = []
 
     def invoke(self, name: str, payload: bytes) -> Result:
         event = json.loads(payload or b"{}")
+        handler = self.handlers[function_name(name)]
         self.calls.append((function_name(name), event))
         try:
-            return Result(json.dumps(self._handlers[function_name(name)](event)).encode())
+            return Result(json.dumps(handler(event)).encode())
         except ThrottledError:
             raise
         except Exception as error:  # noqa: BLE001 - any failure of a handler is a function error, never the service's

@@ -1,18 +1,34 @@
-"""State machine executions: journaled from start to end, and stopped when the world ends."""
+"""State machine executions: journaled from start to end, stopped when the world ends; and one run by itself."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lab.cloud.journal import Journal
 from lab.cloud.names import ACCOUNT, REGION
+
+
+@contextmanager
+def hurried(factor: float) -> Iterator[None]:
+    """Waits and retry intervals take `factor` of their time; for tests of machines, whose text stays as it is."""
+    pause = time.sleep
+
+    def wait_less(_: Any, env: Any, wait_seconds: float) -> None:
+        env.program_state_event.wait(wait_seconds * factor)
+
+    with patch.object(WaitFunction, "_wait_interval", wait_less), patch.object(retrier_decl, "time") as clock:
+        clock.sleep = lambda seconds: pause(seconds * factor)
+        yield
 
 
 class ExecutionWatch:

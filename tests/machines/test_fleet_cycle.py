@@ -1,0 +1,41 @@
+"""fleet_cycle: one minute of ticks, none of which can stop the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.cloud.functions import ThrottledError
+
+from .conftest import Machines
+
+GIVEN = {"ticks": 3, "tick_seconds": 10, "tick": 0}
+
+
+def test_a_minute_is_so_many_ticks_with_a_wait_between_them(machines: Machines) -> None:
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": lambda event: {}}, GIVEN)
+    assert run.status == "SUCCEEDED"
+    assert [event["tick"] for _, event in run.calls] == [0, 1, 2]
+    assert run.states.count("WaitForTick") == 2
+    assert run.states[-1] == "MinuteOver"
+
+
+def test_a_tick_that_fails_is_left_to_the_next_one(machines: Machines) -> None:
+    def reconcile(event: dict[str, Any]) -> None:
+        if event["tick"] == 1:
+            raise RuntimeError("the database is away")
+
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
+    assert run.status == "SUCCEEDED"
+    assert [event["tick"] for _, event in run.calls] == [0, 1, 2]
+
+
+def test_a_throttled_tick_is_tried_again(machines: Machines) -> None:
+    refusals = iter([True, False])
+
+    def reconcile(event: dict[str, Any]) -> None:
+        if event["tick"] == 0 and next(refusals):
+            raise ThrottledError("reconcile")
+
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
+    assert run.status == "SUCCEEDED"
+    assert [event["tick"] for _, event in run.calls] == [0, 0, 1, 2]

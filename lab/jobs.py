@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 from lab.backend import Backend
@@ -89,14 +90,17 @@ class JobSource:
 
     def run(self, plan: Sequence[Arrival], start: float, stop: threading.Event) -> None:
         """`start` is the story's beginning on the monotonic clock; returns after the last arrival or on `stop`."""
-        announced: set[str] = set()
-        for arrival in plan:
-            if stop.wait(max(0.0, start + arrival.at - time.monotonic())):
+        for burst, jobs in groupby(plan, key=lambda arrival: arrival.burst):
+            batch = list(jobs)
+            if stop.wait(max(0.0, start + batch[0].at - time.monotonic())):
                 return
-            self.submit(arrival, stop)
-            if arrival.nudged and arrival.burst not in announced:
-                announced.add(arrival.burst)
-                self._nudge(arrival.workflow)
+            for number, arrival in enumerate(batch):
+                self.submit(arrival, stop)
+                if arrival.nudged and number == 0:
+                    self._nudge(arrival.workflow)
+            first = batch[0]
+            self._journal.write("burst", name=burst, workflow=first.workflow, tenant=first.tenant, jobs=len(batch),
+                                nudged=first.nudged)  # fmt: skip
 
     def submit(self, arrival: Arrival, stop: threading.Event | None = None) -> int | None:
         """Commit one job, asking again while the database is away; its dispatch id, None when stopped before."""

@@ -1,0 +1,126 @@
+"""One plain line for each thing that happens, made of a journal entry, a log record or a worker's word. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """`tone` is what a reader should feel: scene, plain, decision, good, bad or quiet."""
+
+    tone: str
+    text: str
+
+
+def line(entry: Entry) -> Line | None:
+    """None for what an onlooker need not see."""
+    if entry.get("message") == "decision":
+        return _decision(entry)
+    describe = _KINDS.get(str(entry.get("kind")))
+    return describe(entry) if describe else None
+
+
+def short(instance: object) -> str:
+    """An instance by the end of its id, enough to follow it by eye."""
+    text = str(instance)
+    return f"i-…{text[-5:]}" if text.startswith("i-") and len(text) > 8 else text
+
+
+def fleet(group: object) -> str:
+    """`asg-staging-face-swap` → `face-swap`; anything else as it is."""
+    parts = str(group).split("-", 2)
+    return parts[2] if parts[0] == "asg" and len(parts) == 3 else str(group)
+
+
+def _decision(entry: Entry) -> Line:
+    details = [fleet(entry.get("fleet", "?"))] if entry.get("fleet") not in (None, "*") else []
+    if entry.get("instance_id"):
+        details.append(short(entry["instance_id"]))
+    action = f"desired → {entry['set_desired']}" if entry.get("set_desired") is not None else ""
+    if entry.get("scale_in"):
+        action = f"drain {short(entry['scale_in'])}"
+    rule = str(entry.get("outcome") or entry.get("next") or "")
+    head = " ".join(part for part in (" ".join(details), str(entry.get("rule", "")), rule) if part)
+    return Line("decision", f"{head}{': ' + action if action else ''} — {entry.get('reason', '')}")
+
+
+def _instance(entry: Entry) -> Line:
+    state, name = entry["state"], f"{short(entry['id'])} of {fleet(entry['group'])}"
+    if state == "warned":
+        return Line("bad", f"{name}: Spot interruption warning")
+    if state == "terminating":
+        cause = str(entry.get("cause", ""))
+        return Line("bad" if "without warning" in cause else "plain", f"{name} goes down: {_cause(cause)}")
+    return Line("quiet", f"{name} is {state.replace('_', ' ')}")
+
+
+CAUSES = {
+    "user request": "terminated by name",
+    "spot interruption": "Spot took it",
+    "without warning": "gone without warning",
+    "lower desired": "no longer wanted",
+    "health check": "found dead",
+}
+
+
+def _cause(cause: str) -> str:
+    return next((plain for part, plain in CAUSES.items() if part in cause), cause)
+
+
+def _worker(entry: Entry) -> Line | None:
+    name, event = short(entry["instance"]), entry["event"]
+    words = {
+        "registered": Line("good", f"{name} registered: ready for work"),
+        "fenced": Line("plain", f"{name} is told that job {entry.get('dispatch_id')} is no longer its own"),
+        "gave_up": Line("bad", f"{name} gave up: {entry.get('error')}"),
+    }
+    return words.get(event)
+
+
+def _burst(entry: Entry) -> Line:
+    jobs = f"{entry['jobs']} jobs" if entry["jobs"] > 1 else "1 job"
+    nudge = "JobQueued sent" if entry["nudged"] else "no nudge"
+    return Line("good", f"{jobs} for {entry['workflow']} from {entry['tenant']} ({entry['name']}, {nudge})")
+
+
+def _alarm(entry: Entry) -> Line | None:
+    if entry["to"] != "ALARM":
+        return None
+    return Line("plain", f"alarm {entry['name']} rings")
+
+
+def _job(entry: Entry) -> Line | None:
+    if entry.get("burst") != "late job":
+        return None
+    return Line("good", f"job {entry['dispatch_id']} for {entry['workflow']} arrives at the last moment")
+
+
+def _failed(entry: Entry) -> Line | None:
+    return Line("bad", f"{entry.get('function')} failed: {entry.get('error')}") if entry.get("error") else None
+
+
+def _database(entry: Entry) -> Line:
+    away = entry["state"] == "away"
+    return Line("bad" if away else "good", "the database is away" if away else "the database is back")
+
+
+def _admin(entry: Entry) -> Line:
+    what = "drains {} by hand" if entry["action"] == "drain" else "gives {} back"
+    return Line("plain", f"an administrator {what.format(short(entry['id']))}")
+
+
+_KINDS: dict[str, Callable[[Entry], Line | None]] = {
+    "scene": lambda entry: Line("scene", str(entry["title"])),
+    "burst": _burst,
+    "job": _job,
+    "instance": _instance,
+    "worker": _worker,
+    "alarm": _alarm,
+    "database": _database,
+    "admin": _admin,
+    "invocation": _failed,
+    "dead_letter": lambda entry: Line("bad", f"{entry.get('function')} gave an event up: {entry.get('error')}"),
+}

@@ -1,0 +1,206 @@
+"""What happens in the demo and when: bursts of jobs, and scenes in which something befalls the platform."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lab.backend import Backend
+from lab.jobs import Arrival, Burst, JobSource, Journal
+from lab.mariadb import Connection
+from lab.sessions import AwayError
+
+VIDEO, SWAP = "image-to-video", "face-swap"
+NOTICE_SECONDS = 12.0  # Spot gives 120 s
+PATIENCE = 25.0
+
+BUSY = """
+SELECT d.worker_id FROM ai_job_dispatches d
+JOIN workflows w ON w.id = d.workflow_id JOIN comfy_ui_workers c ON c.worker_id = d.worker_id
+WHERE d.status = 'leased' AND w.slug = %s AND c.is_draining = 0 ORDER BY d.updated_at DESC, d.id DESC
+"""
+
+
+class Platform(Protocol):
+    """What a scene may do to the world."""
+
+    def interrupt(self, instance_id: str, notice_seconds: float, deliveries: int = 1) -> None: ...
+    def kill(self, instance_id: str) -> None: ...
+    def database_away(self, seconds: float) -> threading.Thread: ...
+    def connect(self) -> Connection: ...
+    def instances(self) -> dict[str, str]: ...
+
+
+class SceneFailedError(RuntimeError):
+    """A scene could not take place; the run proves nothing about it."""
+
+
+@dataclass
+class Stage:
+    """What the scenes work with. `alarms` hears of every alarm transition: (name, new state)."""
+
+    platform: Platform
+    source: JobSource
+    journal: Journal
+    nudge: Callable[[str], None]
+    stop: threading.Event
+    alarms: list[Callable[[str, str], None]] = field(default_factory=list)
+    _drained: list[str] = field(default_factory=list)
+
+    def busy_worker(self, workflow: str) -> str:
+        """An instance in service that has just begun a job; waits for one."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not self.stop.wait(0.2):
+            in_service = {name for name, state in self.platform.instances().items() if state == "InService"}
+            found = [worker for worker in self._busy(workflow) if worker in in_service]
+            if found:
+                return found[0]
+        raise SceneFailedError(f"no worker of {workflow} was busy within {PATIENCE:.0f} s")
+
+    def _busy(self, workflow: str) -> list[str]:
+        with self.platform.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(BUSY, (workflow,))
+            return [str(row["worker_id"]) for row in cursor.fetchall()]
+
+    # -- scenes ----------------------------------------------------------------------------------------------------
+
+    def interruption(self, workflow: str) -> None:
+        self.platform.interrupt(self.busy_worker(workflow), NOTICE_SECONDS, deliveries=2)
+
+    def sudden_death(self, workflow: str) -> None:
+        self.platform.kill(self.busy_worker(workflow))
+
+    def outage(self, seconds: float) -> None:
+        """Nudged half way, so that the control plane surely looks while it is blind."""
+        back = self.platform.database_away(seconds)
+        self.stop.wait(seconds / 2)
+        self.nudge(VIDEO)
+        back.join()
+        self.journal.write("database", state="back")
+
+    def admin_drains(self, workflow: str) -> None:
+        worker = self.busy_worker(workflow)
+        self._by_hand(worker, draining=True)
+        self._drained.append(worker)
+
+    def admin_undrains(self) -> None:
+        if not self._drained:
+            raise SceneFailedError("nobody was drained by hand")
+        self._by_hand(self._drained.pop(), draining=False)
+
+    def _by_hand(self, worker: str, *, draining: bool) -> None:
+        backend = Backend(self.platform.connect)
+        backend.drain_by_hand(worker, draining=draining)
+        self.journal.write("admin", action="drain" if draining else "undrain", id=worker)
+        backend.close()
+
+    def late_job(self, workflow: str) -> None:
+        """Wait for the fleet's queue-empty alarm; commit a job before anybody can act on it."""
+        rang, job = threading.Event(), Arrival(0.0, "late job", workflow, "acme", 4.0, nudged=False)
+
+        def hear(name: str, state: str) -> None:
+            if name.endswith(f"-{workflow}-queue-empty") and state == "ALARM":
+                rang.set()
+
+        self.alarms.append(hear)
+        deadline = time.monotonic() + 2 * PATIENCE
+        while not rang.wait(0.1):
+            if self.stop.is_set() or time.monotonic() > deadline:
+                raise SceneFailedError(f"the queue-empty alarm of {workflow} never rang")
+        self.source.submit(job, self.stop)
+
+
+@dataclass(frozen=True)
+class Scene:
+    at: float
+    title: str
+    play: Callable[[Stage], None]
+
+
+@dataclass(frozen=True)
+class Story:
+    """`limit` is when every fleet must be back at zero; all in seconds from the first schedule."""
+
+    bursts: tuple[Burst, ...]
+    scenes: tuple[Scene, ...]
+    limit: float
+
+
+def _trickle(start: float, workflow: str, jobs: int, every: float) -> tuple[Burst, ...]:
+    return tuple(Burst(f"trickle {n + 1}", start + n * every, workflow, 1, seconds=(2.0, 3.0)) for n in range(jobs))
+
+
+FULL = Story(
+    bursts=(
+        Burst("first videos", 1.0, VIDEO, 10, long=1, long_seconds=30),
+        Burst("first swaps", 2.0, SWAP, 8, nudged=True),
+        Burst("more videos", 16.0, VIDEO, 6, nudged=True),
+        Burst("more swaps", 31.0, SWAP, 8, seconds=(5.0, 7.0)),
+        Burst("videos again", 46.0, VIDEO, 10, seconds=(4.0, 6.0)),
+        Burst("swaps again", 56.0, SWAP, 8, nudged=True),
+        Burst("after the outage", 77.0, VIDEO, 10, nudged=True),
+        *_trickle(82.0, VIDEO, jobs=6, every=2.5),
+    ),
+    scenes=(
+        Scene(0.0, "From zero: a burst without a nudge waits for the tick, one with a nudge does not", lambda _: None),
+        Scene(16.0, "The backlog grows: more instances", lambda _: None),
+        Scene(26.0, "Idle instances go one by one while a neighbour works on", lambda _: None),
+        Scene(40.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
+        Scene(54.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
+        Scene(59.0, "An administrator drains a worker: nobody else may touch it", lambda s: s.admin_drains(SWAP)),
+        Scene(67.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0)),
+        Scene(77.0, "On again, then a trickle, and a lull elsewhere", lambda _: None),
+        Scene(82.0, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
+        Scene(98.0, "The administrator gives the worker back", lambda s: s.admin_undrains()),
+        Scene(104.0, "Nothing left to do: scale to zero", lambda _: None),
+    ),
+    limit=150.0,
+)  # fmt: skip
+
+SHORT = Story(
+    bursts=(
+        Burst("first videos", 0.5, VIDEO, 6, seconds=(2.0, 4.0)),
+        Burst("first swaps", 1.0, SWAP, 6, nudged=True, seconds=(4.0, 6.0)),
+    ),
+    scenes=(
+        Scene(0.0, "From zero: a burst without a nudge waits for the tick, one with a nudge does not", lambda _: None),
+        Scene(3.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
+        Scene(12.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
+        Scene(25.0, "Nothing left to do: scale to zero", lambda _: None),
+    ),
+    limit=90.0,
+)
+
+
+class Director:
+    """Plays the scenes of a story, each in its own thread at its time; `failures` tells what did not take place."""
+
+    def __init__(self, stage: Stage, story: Story) -> None:
+        self._stage, self._story = stage, story
+        self._threads = [threading.Thread(target=self._play, args=(scene,), daemon=True) for scene in story.scenes]
+        self._start = 0.0
+        self.failures: list[str] = []
+
+    def start(self, start: float) -> None:
+        """`start` on the monotonic clock."""
+        self._start = start
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def playing(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(5)
+
+    def _play(self, scene: Scene) -> None:
+        if self._stage.stop.wait(max(0.0, self._start + scene.at - time.monotonic())):
+            return
+        self._stage.journal.write("scene", title=scene.title)
+        try:
+            scene.play(self._stage)
+        except (SceneFailedError, AwayError) as error:
+            self.failures.append(f"{scene.title}: {error}")

@@ -9,9 +9,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from boto3.session import Session
 from samcli.lib.cfn_language_extensions.sam_integration import expand_language_extensions
 from samcli.yamlhelper import yaml_parse
-from samtranslator.translator.transform import transform
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
 
 Template = dict[str, Any]
 
@@ -60,7 +62,7 @@ def translate(template: Template, values: Mapping[str, str], folder: Path) -> Te
     for _, resource in of_type(resources, "Application"):
         nest(resource, folder)
     if definitions or folders or layers:
-        template = transform({**template, "Transform": SERVERLESS}, dict(values), NoManagedPolicies())
+        template = from_sam({**template, "Transform": SERVERLESS}, values)
     for name, definition in definitions.items():
         put_definition(template["Resources"][name], *definition)
     for name, source in folders.items():
@@ -68,11 +70,12 @@ def translate(template: Template, values: Mapping[str, str], folder: Path) -> Te
     return template
 
 
-class NoManagedPolicies:
-    """Stands where SAM would ask IAM for managed policies, which are named here by what they are."""
-
-    def load(self) -> dict[str, str]:
-        return {}
+def from_sam(template: Template, values: Mapping[str, str]) -> Template:
+    """What the Serverless transform makes of a template. Managed policies are given by ARN or known to SAM."""
+    region = Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
+    translator = Translator(None, Parser(), boto_session=region)
+    translated: Template = translator.translate(template, dict(values), get_managed_policy_map=dict)
+    return translated
 
 
 def of_type(resources: Template, kind: str) -> list[tuple[str, Template]]:

@@ -1,0 +1,40 @@
+"""The application rendered and resolved once, with the parameters of a small staging."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.render import Template, render
+
+from .resolve import resolve_stacks
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMETERS = {
+    "Stage": "staging",
+    "ApiBaseUrl": "https://api.example.com",
+    "PrivateSubnetIds": "subnet-1,subnet-2",
+    "ControlPlaneSecurityGroupId": "sg-control",
+    "GpuSecurityGroupId": "sg-gpu",
+}
+
+
+def resolved(**changes: str) -> dict[str, Template]:
+    """Resources by stack ("" is the root), with these parameters changed."""
+    parameters = PARAMETERS | changes
+    return resolve_stacks(render(ROOT / "template.yaml", parameters), parameters)
+
+
+@pytest.fixture(scope="session")
+def stacks() -> dict[str, Template]:
+    return resolved()
+
+
+@pytest.fixture(scope="session")
+def root(stacks: dict[str, Template]) -> Template:
+    return stacks[""]
+
+
+def properties_of(resources: Template, kind: str) -> dict[str, dict[str, Any]]:
+    """Properties of every resource of a type, by logical id."""
+    return {name: r["Properties"] for name, r in resources.items() if r["Type"] == kind}

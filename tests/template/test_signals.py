@@ -1,0 +1,167 @@
+"""Alarms, rules and schedules: what says "look now", what wakes the operators, and that nobody's call is lost."""
+
+from typing import Any
+
+import pytest
+
+from lab.render import Template
+
+from .conftest import properties_of, resolved
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:bp-staging-"
+LOST = "arn:aws:sqs:us-east-1:123456789012:bp-staging-undelivered-events"
+
+
+def alarms_of(stack: Template) -> dict[str, dict[str, Any]]:
+    alarms = properties_of(stack, "AWS::CloudWatch::Alarm").values()
+    return {alarm["AlarmName"].removeprefix("bp-staging-"): alarm for alarm in alarms}
+
+
+@pytest.fixture(scope="session")
+def watch(stacks: dict[str, Template]) -> dict[str, dict[str, Any]]:
+    return alarms_of(stacks["ControlPlaneAlarms"])
+
+
+def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> None:
+    topics = {
+        f"arn:aws:sns:us-east-1:123456789012:{t['TopicName']}"
+        for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
+    }
+    alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
+    assert len(alarms) == 2 * 2 + 4 + 7 + 3 + 2
+    for alarm in alarms:
+        assert alarm["AlarmActions"]
+        assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
+
+
+@pytest.mark.parametrize("slug", ["image-to-video", "face-swap"])
+def test_a_waiting_job_has_reconcile_look_within_a_minute(stacks: dict[str, Template], slug: str) -> None:
+    alarm = alarms_of(stacks[f"Fleet{slug.replace('-', '')}"])[f"{slug}-queue-has-jobs"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("ComfyUI/Workers", "QueueDepth", "Maximum")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
+    assert alarm["AlarmActions"] == [f"{TOPIC}queue-has-jobs"]
+
+
+@pytest.mark.parametrize(("minutes", "slug"), [("15", "image-to-video"), ("3", "face-swap")])
+def test_only_a_window_full_of_zeros_is_an_empty_queue(minutes: str, slug: str) -> None:
+    alarm = alarms_of(resolved(ScaleToZeroMinutes=minutes)[f"Fleet{slug.replace('-', '')}"])[f"{slug}-queue-empty"]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Maximum", "LessThanThreshold", 1)
+    assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (60, minutes, minutes)
+    assert alarm["TreatMissingData"] == "missing"
+    assert alarm["AlarmActions"] == [f"{TOPIC}scale-to-zero"]
+
+
+def test_the_window_of_the_alarm_is_the_window_of_the_policy() -> None:
+    fleet = resolved(ScaleToZeroMinutes="7")["Fleetfaceswap"]
+    tags = {tag["Key"]: tag["Value"] for tag in fleet["FleetGroup"]["Properties"]["Tags"]}
+    assert tags["fleet:scale-to-zero-minutes"] == alarms_of(fleet)["face-swap-queue-empty"]["EvaluationPeriods"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "metric", "dimensions"),
+    [
+        ("metrics-silent", "ComfyUI/Workers", "ControlPlaneHeartbeat", {"Stage": "staging"}),
+        ("reconcile-silent", "FleetControl", "ReconcileHeartbeat", {"Stage": "staging", "service": "reconcile"}),
+    ],
+)
+def test_three_minutes_of_silence_wake_the_operators(
+    watch: dict[str, dict[str, Any]], name: str, namespace: str, metric: str, dimensions: dict[str, str]
+) -> None:
+    alarm = watch[name]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (namespace, metric)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == dimensions
+    assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (60, 3, "breaching")
+    assert alarm["AlarmActions"] == [f"{TOPIC}ops-alerts"]
+
+
+@pytest.mark.parametrize(("name", "metric"), [("holds", "Holds"), ("reconcile-errors", "Errors")])
+def test_reconcile_says_when_it_is_blind_or_refused(watch: dict[str, dict[str, Any]], name: str, metric: str) -> None:
+    alarm = watch[name]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("FleetControl", metric)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging", "service": "reconcile"}
+
+
+def test_every_function_machine_and_dead_letter_queue_is_watched(
+    root: Template, watch: dict[str, dict[str, Any]]
+) -> None:
+    watched = {d["Value"].rsplit(":", 1)[-1] for alarm in watch.values() for d in alarm["Dimensions"]}
+    for kind, name in (
+        ("AWS::Lambda::Function", "FunctionName"),
+        ("AWS::StepFunctions::StateMachine", "StateMachineName"),
+        ("AWS::SQS::Queue", "QueueName"),
+    ):
+        assert {properties[name] for properties in properties_of(root, kind).values()} <= watched
+
+
+def test_operators_get_mail_only_when_an_address_is_given(stacks: dict[str, Template]) -> None:
+    assert "OpsEmailSubscription" not in stacks["ControlPlaneAlarms"]
+    mail = resolved(OpsEmail="ops@example.com")["ControlPlaneAlarms"]["OpsEmailSubscription"]["Properties"]
+    assert mail == {"TopicArn": f"{TOPIC}ops-alerts", "Protocol": "email", "Endpoint": "ops@example.com"}
+
+
+@pytest.mark.parametrize(("topic", "function"), [("queue-has-jobs", "reconcile"), ("scale-to-zero", "scale-to-zero")])
+def test_an_alarm_reaches_its_function(root: Template, topic: str, function: str) -> None:
+    found = [s for s in properties_of(root, "AWS::SNS::Subscription").values() if s["TopicArn"] == f"{TOPIC}{topic}"]
+    assert [s["Endpoint"].rsplit(":", 1)[-1] for s in found] == [f"bp-staging-{function}"]
+    assert [s["RedrivePolicy"] for s in found] == [{"deadLetterTargetArn": LOST}]
+
+
+RULES = {
+    "JobQueued": ("reconcile", {"source": ["bp.backend"], "detail-type": ["JobQueued"]}),
+    "GroupChanged": (
+        "reconcile",
+        {
+            "source": ["aws.autoscaling"],
+            "detail-type": [
+                "EC2 Instance Launch Successful",
+                "EC2 Instance Launch Unsuccessful",
+                "EC2 Instance Terminate Successful",
+            ],
+            "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
+        },
+    ),
+    "InterruptionWarning": (
+        "spot-interruption",
+        {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+    ),
+    "InstanceGone": (
+        "spot-interruption",
+        {
+            "source": ["aws.ec2"],
+            "detail-type": ["EC2 Instance State-change Notification"],
+            "detail": {"state": ["shutting-down", "terminated"]},
+        },
+    ),
+}
+
+
+def rules(root: Template) -> dict[str, dict[str, Any]]:
+    return properties_of(root, "AWS::Events::Rule")
+
+
+def test_these_events_and_no_others_are_listened_to(root: Template) -> None:
+    patterns = [rule["EventPattern"] for rule in rules(root).values() if "EventPattern" in rule]
+    expected = [pattern for _, pattern in RULES.values()]
+    assert sorted(map(str, patterns)) == sorted(map(str, expected))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_event_reaches_its_function(root: Template, name: str) -> None:
+    function, pattern = RULES[name]
+    [rule] = [rule for rule in rules(root).values() if rule.get("EventPattern") == pattern]
+    assert [target["Arn"].rsplit(":", 1)[-1] for target in rule["Targets"]] == [f"bp-staging-{function}"]
+
+
+def test_an_event_that_cannot_be_delivered_is_kept(root: Template) -> None:
+    targets = [target for rule in rules(root).values() for target in rule["Targets"]]
+    assert [target["DeadLetterConfig"] for target in targets] == [{"Arn": LOST}] * len(targets)
+    [statement] = root["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Resource"] == LOST
+    assert statement["Principal"] == {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]}
+
+
+def test_metrics_are_published_each_minute_about_that_minute(root: Template) -> None:
+    [rule] = [rule for rule in rules(root).values() if rule.get("Name") == "bp-staging-publish-metrics"]
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert [target["Input"] for target in rule["Targets"]] == ['{"period_seconds": 60}']

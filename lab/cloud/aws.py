@@ -87,7 +87,7 @@ class Cloud:
             self._queue(function.on_failure_arn, json.dumps(_record(function, request_id, event, result, attempts)), {})
 
     def _queue(self, arn: str, body: str, attributes: dict[str, str]) -> None:
-        values = {name: {"data_type": "String", "string_value": value} for name, value in attributes.items()}
+        values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
         with self.lock:
             sqs_backends[ACCOUNT][REGION].send_message(arn.rsplit(":", 1)[-1], body, message_attributes=values)
 

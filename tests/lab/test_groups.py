@@ -15,16 +15,10 @@ from lab.cloud.aws import Cloud
 from lab.cloud.functions import FakeLambda
 from lab.cloud.groups import Pace
 
+from .waiting import until
+
 PACE = Pace(settle=0.02, launch=0.15, terminate=0.1, notice_death=0.1)
 GROUP = "asg-staging-image-to-video"
-
-
-def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 class Fleet:

@@ -33,7 +33,7 @@ def test_a_second_delivery_leaves_the_first_value() -> None:
     bring_up(CREATE, store, recorder, lambda: "first")
     bring_up(CREATE, store, recorder, lambda: "second")
     assert store.held == {"/bp/staging/fleet-secret": "first"}
-    assert [decision["created"] for decision in recorder.decisions] == [True, False]
+    assert [decision["reason"] for decision in recorder.decisions] == ["put now", "was there already"]
 
 
 def test_the_value_is_neither_returned_nor_recorded() -> None:

@@ -122,3 +122,17 @@ def test_an_event_with_a_signed_url_is_not_logged(telemetry: Telemetry, capsys: 
     written = capsys.readouterr().out
     assert event["RequestId"] in written
     assert "X-Amz-Signature" not in written
+
+
+def test_a_field_named_like_one_of_loggings_own_does_not_stop_the_work(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @telemetry.handler
+    def handler(event: dict[str, Any], context: Any) -> None:
+        telemetry.decision(created=True, name="x", message="m")
+        telemetry.failure(DatabaseUnavailable("away"), module="y")
+
+    handler({}, CONTEXT)
+    decision, failure = [line for line in lines(capsys) if "_aws" not in line]
+    assert (decision["message"], decision["created_"], decision["name_"]) == ("decision", True, "x")
+    assert (failure["message"], failure["module_"]) == ("change failed", "y")

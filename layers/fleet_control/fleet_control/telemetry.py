@@ -5,6 +5,7 @@ Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handle
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from fleet_control.errors import FleetControlError
 from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
+_TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 Handler = Callable[[dict[str, Any], Any], Any]
 
 
@@ -57,7 +59,7 @@ class Telemetry:
     def failure(self, error: Exception, **fields: object) -> None:
         """A change that was decided and could not be made; the next look tries again."""
         self.logger.error(
-            "change failed", extra={**fields, "error": f"{type(error).__name__}: {error}"}, exc_info=error
+            "change failed", extra=_safe(fields) | {"error": f"{type(error).__name__}: {error}"}, exc_info=error
         )
         self.count("Errors")
 
@@ -99,7 +101,12 @@ class Telemetry:
 
 def log_decision(logger: Logger, **fields: object) -> None:
     """One record per decision, "do nothing" included: its inputs, rule, clamps and result."""
-    logger.info("decision", extra=fields)
+    logger.info("decision", extra=_safe(fields))
+
+
+def _safe(fields: Mapping[str, object]) -> dict[str, object]:
+    """`logging` refuses, by raising, a field named like one of its own; a record must never stop the work."""
+    return {f"{name}_" if name in _TAKEN else name: value for name, value in fields.items()}
 
 
 def correlation_id(event: Mapping[str, Any]) -> str | None:

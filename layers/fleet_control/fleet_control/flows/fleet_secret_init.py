@@ -24,6 +24,6 @@ def bring_up(
 ) -> dict[str, str]:
     """Gives the parameter's name, never its value."""
     name = parse_properties(FleetSecret, request).parameter_name
-    created = store.put_secret_once(name, generate())
-    recorder.decision(rule="fleet_secret", parameter=name, created=created)
+    put = store.put_secret_once(name, generate())
+    recorder.decision(rule="fleet_secret", parameter=name, reason="put now" if put else "was there already")
     return {"ParameterName": name}

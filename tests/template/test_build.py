@@ -1,0 +1,105 @@
+"""`sam validate` and `sam build` as a deployment runs them, and what the built layers hold."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+TOOLS = Path(sys.executable).parent
+MACHINES = {"aarch64": 0xB7, "x86_64": 0x3E}  # e_machine of an ELF header
+pytestmark = pytest.mark.xdist_group("sam")
+
+
+def run(*command: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PATH": os.pathsep.join(filter(None, [str(TOOLS), path, os.environ["PATH"]])),
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def python313() -> str:
+    found = run(str(ROOT / "scripts/python313.sh"))
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="session", params=["arm64", "x86_64"])
+def built(request: pytest.FixtureRequest, python313: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "build"
+    architecture = f"Architecture={request.param}"
+    command = (
+        "sam",
+        "build",
+        "--language-extensions",
+        "--parameter-overrides",
+        architecture,
+        "--build-dir",
+        str(folder),
+    )
+    result = run(*command, path=python313)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+def elf_machine(path: Path) -> int:
+    return int.from_bytes(path.read_bytes()[18:20], "little")
+
+
+def test_template_is_valid() -> None:
+    result = run("sam", "validate", "--lint", "--language-extensions")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_stacks_are_lint_free() -> None:
+    result = run("cfn-lint", *map(str, sorted((ROOT / "stacks").glob("*.yaml"))))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", ["template.yaml", *(f"stacks/{p.name}" for p in (ROOT / "stacks").glob("*.yaml"))])
+def test_a_template_stays_short_enough_to_read(path: str) -> None:
+    assert len((ROOT / path).read_text().splitlines()) < 400
+
+
+def test_a_binary_for_each_architecture_lies_in_the_layer(built: Path) -> None:
+    libraries = sorted((built / "DependenciesLayer/python").rglob("*.so"))
+    for name, machine in MACHINES.items():
+        own = [library for library in libraries if f"-{name}-" in library.name]
+        assert {library.parent.name for library in own} == {"pydantic_core", "wrapt"}
+        assert {elf_machine(library) for library in own} == {machine}
+    assert len(libraries) == 2 * len(MACHINES)
+
+
+def test_layer_brings_all_that_is_pinned_and_leaves_the_sdk_to_the_runtime(built: Path) -> None:
+    folders = (built / "DependenciesLayer/python").glob("*.dist-info")
+    installed = {folder.name.split("-")[0] for folder in folders}
+    pins = (ROOT / "layers/dependencies/requirements.txt").read_text().splitlines()
+    assert installed == {line.split("==")[0].replace("-", "_") for line in pins if "==" in line}
+    assert not {"boto3", "botocore"} & installed
+
+
+def test_certificates_lie_where_the_functions_look(built: Path) -> None:
+    shipped = (built / "DependenciesLayer/certificates/rds-ca-bundle.pem").read_bytes()
+    assert shipped == (ROOT / "layers/dependencies/rds-ca-bundle.pem").read_bytes()
+
+
+def test_functions_are_their_own_code_and_the_package_is_the_layer(built: Path) -> None:
+    assert {path.name for path in (built / "ReconcileFunction").iterdir()} == {"app.py"}
+    assert (built / "FleetControlLayer/python/fleet_control/settings.py").is_file()
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_a_stage_is_deployed_with_one_command(stage: str) -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())[stage]
+    assert config["global"]["parameters"]["language_extensions"] is True
+    deploy = config["deploy"]["parameters"]
+    assert {"CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM"} <= set(deploy["capabilities"].split())
+    assert f"Stage={stage}" in deploy["parameter_overrides"]

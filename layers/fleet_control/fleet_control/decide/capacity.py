@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet_control.decide.model import HOLDS_A_SLOT, SUPPLY, Fleet, Instance, Standing
-from fleet_control.decide.standing import standings
+from fleet_control.decide.model import HOLDS_A_SLOT, SUPPLY, Fleet, Instance, Policy, Standing
+from fleet_control.decide.standing import is_alive, standings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def capacity(fleet: Fleet, now: datetime) -> Capacity:
     where = standings(fleet, now)
     count = Counter(where.values())
     wanted = wanted_instances(fleet)
-    undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY))
+    undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY), now)
     supply = _total(count, SUPPLY) + len(undo)
     holding = _total(count, HOLDS_A_SLOT) - len(undo)
     existing = sum(instance.exists for instance in fleet.instances)
@@ -54,17 +54,17 @@ def _total(count: Counter[Standing], kinds: frozenset[Standing]) -> int:
     return sum(count[kind] for kind in kinds)
 
 
-def _drains_to_undo(fleet: Fleet, where: Mapping[str, Standing], missing: int) -> tuple[Instance, ...]:
-    """A drained instance of ours that is still up serves at once; a new one needs its warm-up."""
-    ours = [
-        instance
-        for instance in fleet.instances
-        if where[instance.id] is Standing.DRAINING
-        and instance.worker is not None
-        and instance.worker.drain is not None
-        and instance.worker.drain.can_be_undone
-    ]
+def _drains_to_undo(fleet: Fleet, where: Mapping[str, Standing], missing: int, now: datetime) -> tuple[Instance, ...]:
+    """A drained instance of ours that still polls serves at once; a new one needs its warm-up."""
+    ours = [i for i in fleet.instances if where[i.id] is Standing.DRAINING and _serves_undrained(i, fleet.policy, now)]
     return tuple(ours[: max(0, missing)])
+
+
+def _serves_undrained(instance: Instance, policy: Policy, now: datetime) -> bool:
+    worker = instance.worker
+    if worker is None or worker.drain is None or not worker.drain.can_be_undone:
+        return False
+    return worker.approved and is_alive(worker, policy, now)
 
 
 def _desired(fleet: Fleet, target: int, existing: int) -> tuple[int, str]:

@@ -22,8 +22,8 @@ from unittest.mock import patch
 from lab.cloud import prerequisites
 from lab.cloud.aws import Cloud
 from lab.cloud.deploy import Deployment
+from lab.cloud.emf import MetricLines
 from lab.cloud.events import event, start_schedules
-from lab.cloud.functions import LambdaService
 from lab.cloud.groups import Pace
 from lab.cloud.journal import Journal
 from lab.cloud.names import REGION
@@ -31,7 +31,8 @@ from lab.mariadb import Connection, MariaDb, load_schema
 from lab.render import render
 
 ROOT = Path(__file__).parent.parent
-EVALUATE_SECONDS = 0.5
+LOOK_SECONDS = 0.5
+"""How often metrics are taken from the functions' logs, and alarms evaluated."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,6 @@ class World:
         self.cloud.start()
         self._deploy()
         self._tune()
-        if isinstance(self.cloud.functions, LambdaService):
-            self.cloud.functions.warm()
 
     def load_schema(self) -> None:
         """What the backend's migrations do."""
@@ -139,7 +138,8 @@ class World:
         """Let time run: schedules fire (at once for the first time), alarms are evaluated."""
         self.cloud.alarms.minute = self.scale.minute
         self.cloud.alarms.start()
-        self.cloud.timers.every(EVALUATE_SECONDS, self.cloud.alarms.evaluate)
+        self.cloud.timers.every(LOOK_SECONDS, MetricLines(self.run_dir / "logs", self.cloud.lock).collect)
+        self.cloud.timers.every(LOOK_SECONDS, self.cloud.alarms.evaluate)
         pace = {"fleet-cycle": self.scale.cycle, "FleetCycle": self.scale.cycle}
         pace |= {"publish-metrics": self.scale.minute, "PublishMetrics": self.scale.minute}
         start_schedules(self.cloud.bus, self.cloud.timers, pace)

@@ -40,7 +40,7 @@ class Deployment:
         cloud.client("s3").create_bucket(Bucket=BUCKET)
 
     def create(self, name: str, template: Template, parameters: Mapping[str, str]) -> None:
-        """Create the stack with all it nests, the functions, and then the custom resources.
+        """Create the stack with all it nests, warm functions, and then the custom resources.
 
         Raises NotImplementedError for a resource type that neither moto nor the lab knows, CustomResourceError.
         """
@@ -105,6 +105,7 @@ class Deployment:
                 name = resource.properties["FunctionName"]
                 service.add(self._function(resource, configs.get(name, {})))
         self._cloud.calls.know(service.names())
+        service.warm()
 
     def _function(self, resource: Resource, config: dict[str, Any]) -> Function:
         properties = resource.properties

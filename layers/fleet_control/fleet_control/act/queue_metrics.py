@@ -31,6 +31,7 @@ GROUP BY workflow_id
 """
 
 # "Really held": an unexpired lease of any job takes a slot; what the worker says of its load does not count.
+# Held leases go by the worker row's id: a derived table cannot be indexed on worker_id, which is too long for a key.
 WORKERS = """
 SELECT ww.workflow_id,
        COUNT(*) AS workers,
@@ -38,9 +39,10 @@ SELECT ww.workflow_id,
 FROM comfy_ui_workers w
 JOIN worker_workflows ww ON ww.worker_id = w.id
 LEFT JOIN (
-    SELECT worker_id, COUNT(*) AS leases FROM ai_job_dispatches
-    WHERE status = 'leased' AND lease_expires_at > UTC_TIMESTAMP() GROUP BY worker_id
-) held ON held.worker_id = w.worker_id
+    SELECT holder.id, COUNT(*) AS leases
+    FROM ai_job_dispatches d JOIN comfy_ui_workers holder ON holder.worker_id = d.worker_id
+    WHERE d.status = 'leased' AND d.lease_expires_at > UTC_TIMESTAMP() GROUP BY holder.id
+) held ON held.id = w.id
 WHERE w.is_approved = 1 AND w.last_seen_at >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE
 GROUP BY ww.workflow_id
 """

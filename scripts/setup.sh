@@ -42,9 +42,18 @@ make_venv() {
   fi
   say "creating .venv with $("$python" --version)"
   "$python" -m venv --clear .venv
-  say "installing $(grep -c '==' $requirements) pinned packages into .venv (a minute or two)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --requirement $requirements
+  install_packages
   checksum >"$stamp"
+}
+
+install_packages() {
+  local count
+  count=$(grep -c '==' $requirements)
+  say "installing $count pinned packages into .venv (a minute or two)"
+  .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --only-binary=:all: \
+    --requirement $requirements | awk -v of="$count" '
+      /^Collecting/ && ++n % 25 == 0 { print "setup: " n " of " of " fetched"; fflush() }
+      /^Installing/ { print "setup: writing them"; fflush() }'
 }
 
 checksum() { sha256sum $requirements; }

@@ -18,6 +18,7 @@ from lab.mariadb import CENTRAL, Connection, MariaDb, empty_tables, session_serv
 
 PASSWORD = "correct horse battery staple"
 Insert = Callable[..., int]
+Add = Callable[..., int]
 
 
 def open_as(server: MariaDb, username: str, password: str, *, database: str | None = CENTRAL) -> Database:
@@ -73,6 +74,51 @@ def insert(root: Connection) -> Insert:
 
 
 @pytest.fixture
+def workflow(insert: Insert) -> int:
+    return insert("workflows", name="Image to video", slug="image-to-video")
+
+
+@pytest.fixture
+def job(insert: Insert, workflow: int) -> Add:
+    """job(status="leased", …) → id; a queued self_hosted job of the workflow unless said otherwise."""
+    numbers = iter(range(1, 10_000))
+
+    def add(**changes: Any) -> int:
+        row = {
+            "tenant_id": "t",
+            "tenant_job_id": next(numbers),
+            "provider": "self_hosted",
+            "workflow_id": workflow,
+            "created_at": ago(30),
+        }
+        return insert("ai_job_dispatches", **(row | changes))
+
+    return add
+
+
+@pytest.fixture
+def worker(insert: Insert, workflow: int) -> Add:
+    numbers = iter(range(1, 10_000))
+
+    def add(workflow_id: int = workflow, **changes: Any) -> int:
+        row = {"worker_id": f"i-{next(numbers)}", "is_approved": 1, "last_seen_at": ago(3)}
+        row_id = insert("comfy_ui_workers", **(row | changes))
+        insert("worker_workflows", worker_id=row_id, workflow_id=workflow_id)
+        return row_id
+
+    return add
+
+
+@pytest.fixture
+def audit(insert: Insert) -> Add:
+    def add(event: str, dispatch: int, seconds_ago: float, **changes: Any) -> int:
+        row = {"event": event, "dispatch_id": dispatch, "created_at": ago(seconds_ago)}
+        return insert("worker_audit_logs", **(row | changes))
+
+    return add
+
+
+@pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An account of its own in this process, without credentials that could reach a real one."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
@@ -94,3 +140,8 @@ class SQL:
 def ago(seconds: float) -> SQL:
     """A time before (negative: after) the server's now."""
     return SQL(f"UTC_TIMESTAMP() - INTERVAL {seconds} SECOND")
+
+
+def leased(seconds_left: float, worker_id: str = "i-1", attempts: int = 1) -> dict[str, Any]:
+    expires = ago(-seconds_left)
+    return {"status": "leased", "worker_id": worker_id, "lease_expires_at": expires, "attempts": attempts}

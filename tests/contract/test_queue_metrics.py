@@ -1,8 +1,6 @@
 """The contract's metrics read from real rows, by SQL that stays on the contract's indexes."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from fleet_control.act.database import Database
@@ -10,64 +8,12 @@ from fleet_control.act.queue_metrics import FINISHED, INTERRUPTED, LIVE, WORKERS
 
 from lab.mariadb import Connection
 
-from .conftest import Insert, ago
-
-Add = Callable[..., int]
+from .conftest import Add, Insert, ago, leased
 
 
 @pytest.fixture
 def metrics(database: Database) -> QueueMetrics:
     return QueueMetrics(database)
-
-
-@pytest.fixture
-def workflow(insert: Insert) -> int:
-    return insert("workflows", name="Image to video", slug="image-to-video")
-
-
-@pytest.fixture
-def job(insert: Insert, workflow: int) -> Add:
-    """job(status="leased", …) → id; a queued self_hosted job of the workflow unless said otherwise."""
-    numbers = iter(range(1, 10_000))
-
-    def add(**changes: Any) -> int:
-        row = {
-            "tenant_id": "t",
-            "tenant_job_id": next(numbers),
-            "provider": "self_hosted",
-            "workflow_id": workflow,
-            "created_at": ago(30),
-        }
-        return insert("ai_job_dispatches", **(row | changes))
-
-    return add
-
-
-@pytest.fixture
-def worker(insert: Insert, workflow: int) -> Add:
-    numbers = iter(range(1, 10_000))
-
-    def add(workflow_id: int = workflow, **changes: Any) -> int:
-        row = {"worker_id": f"i-{next(numbers)}", "is_approved": 1, "last_seen_at": ago(3)}
-        row_id = insert("comfy_ui_workers", **(row | changes))
-        insert("worker_workflows", worker_id=row_id, workflow_id=workflow_id)
-        return row_id
-
-    return add
-
-
-@pytest.fixture
-def audit(insert: Insert) -> Add:
-    def add(event: str, dispatch: int, seconds_ago: float, **changes: Any) -> int:
-        row = {"event": event, "dispatch_id": dispatch, "created_at": ago(seconds_ago)}
-        return insert("worker_audit_logs", **(row | changes))
-
-    return add
-
-
-def leased(seconds_left: float, worker_id: str = "i-1", attempts: int = 1) -> dict[str, Any]:
-    expires = ago(-seconds_left)
-    return {"status": "leased", "worker_id": worker_id, "lease_expires_at": expires, "attempts": attempts}
 
 
 def test_the_clock_is_readable_before_any_workflow_exists(metrics: QueueMetrics) -> None:

@@ -27,7 +27,7 @@ from lab.story import FULL, NOTICE_SECONDS, SHORT, Director, Stage, Story
 from lab.workers import WorkerPace, Workers
 from lab.world import Scale, World
 
-MINUTE, EMPTY_MINUTES = 5.0, 4
+MINUTE, EMPTY_MINUTES = 10.0, 2
 PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
 SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
 TAGS = {

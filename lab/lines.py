@@ -35,7 +35,9 @@ def fleet(group: object) -> str:
     return parts[2] if parts[0] == "asg" and len(parts) == 3 else str(group)
 
 
-def _decision(entry: Entry) -> Line:
+def _decision(entry: Entry) -> Line | None:
+    if _mere_notice(entry):
+        return None
     details = [fleet(entry.get("fleet", "?"))] if entry.get("fleet") not in (None, "*") else []
     if entry.get("instance_id"):
         details.append(short(entry["instance_id"]))
@@ -45,6 +47,12 @@ def _decision(entry: Entry) -> Line:
     rule = str(entry.get("outcome") or entry.get("next") or "")
     head = " ".join(part for part in (" ".join(details), str(entry.get("rule", "")), rule) if part)
     return Line("decision", f"{head}{': ' + action if action else ''} — {entry.get('reason', '')}")
+
+
+def _mere_notice(entry: Entry) -> bool:
+    """EC2 tells of every end of every instance, those that the control plane asked for too."""
+    ended = entry.get("rule") in ("spot terminated", "spot shutting-down")
+    return ended and not entry.get("requeued")
 
 
 def _instance(entry: Entry) -> Line:

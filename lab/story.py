@@ -131,32 +131,37 @@ def _trickle(start: float, workflow: str, jobs: int, every: float) -> tuple[Burs
     return tuple(Burst(f"trickle {n + 1}", start + n * every, workflow, 1, seconds=(2.0, 3.0)) for n in range(jobs))
 
 
+def _watch(_: Stage) -> None:
+    """A scene in which the platform acts by itself."""
+
+
 FULL = Story(
     bursts=(
-        Burst("first videos", 1.0, VIDEO, 10, long=1, long_seconds=30),
-        Burst("first swaps", 2.0, SWAP, 8, nudged=True),
-        Burst("more videos", 16.0, VIDEO, 6, nudged=True),
-        Burst("more swaps", 31.0, SWAP, 8, seconds=(5.0, 7.0)),
-        Burst("videos again", 46.0, VIDEO, 10, seconds=(4.0, 6.0)),
-        Burst("swaps again", 56.0, SWAP, 8, nudged=True),
-        Burst("after the outage", 77.0, VIDEO, 10, nudged=True),
-        *_trickle(82.0, VIDEO, jobs=6, every=2.5),
+        Burst("first videos", 1.5, VIDEO, 10, long=1, long_seconds=30),
+        Burst("first swaps", 12.0, SWAP, 8, nudged=True),
+        Burst("more videos", 18.0, VIDEO, 6, nudged=True),
+        Burst("more swaps", 34.0, SWAP, 8, seconds=(5.0, 7.0)),
+        Burst("videos again", 47.0, VIDEO, 10, seconds=(4.0, 6.0)),
+        Burst("swaps again", 58.0, SWAP, 8, nudged=True),
+        Burst("after the outage", 79.0, VIDEO, 10, nudged=True),
+        *_trickle(84.0, VIDEO, jobs=6, every=2.5),
     ),
     scenes=(
-        Scene(0.0, "From zero: a burst without a nudge waits for the tick, one with a nudge does not", lambda _: None),
-        Scene(16.0, "The backlog grows: more instances", lambda _: None),
-        Scene(26.0, "Idle instances go one by one while a neighbour works on", lambda _: None),
-        Scene(40.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
-        Scene(54.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
-        Scene(59.0, "An administrator drains a worker: nobody else may touch it", lambda s: s.admin_drains(SWAP)),
-        Scene(67.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0)),
-        Scene(77.0, "On again, then a trickle, and a lull elsewhere", lambda _: None),
-        Scene(82.0, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
-        Scene(98.0, "The administrator gives the worker back", lambda s: s.admin_undrains()),
-        Scene(104.0, "Nothing left to do: scale to zero", lambda _: None),
+        Scene(0.0, "From zero: a burst without a nudge is answered by the tick", _watch),
+        Scene(12.0, "From zero: a burst with a nudge is answered at once", _watch),
+        Scene(18.0, "The backlog grows: more instances", _watch),
+        Scene(29.0, "Idle instances go one by one while a neighbour works on", _watch),
+        Scene(43.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
+        Scene(55.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
+        Scene(61.0, "An administrator drains a worker: nobody else may touch it", lambda s: s.admin_drains(SWAP)),
+        Scene(69.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0)),
+        Scene(79.0, "On again, then a trickle, and a lull elsewhere", _watch),
+        Scene(84.0, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
+        Scene(100.0, "The administrator gives the worker back", lambda s: s.admin_undrains()),
+        Scene(106.0, "Nothing left to do: scale to zero", _watch),
     ),
     limit=150.0,
-)  # fmt: skip
+)
 
 SHORT = Story(
     bursts=(
@@ -164,10 +169,10 @@ SHORT = Story(
         Burst("first swaps", 1.0, SWAP, 6, nudged=True, seconds=(4.0, 6.0)),
     ),
     scenes=(
-        Scene(0.0, "From zero: a burst without a nudge waits for the tick, one with a nudge does not", lambda _: None),
+        Scene(0.0, "From zero, with and without a nudge", _watch),
         Scene(3.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
         Scene(12.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
-        Scene(25.0, "Nothing left to do: scale to zero", lambda _: None),
+        Scene(25.0, "Nothing left to do: scale to zero", _watch),
     ),
     limit=90.0,
 )

@@ -36,8 +36,9 @@ _UNAVAILABLE = {
 
 
 def is_lost(error: MySQLError) -> bool:
-    """Whether the session is gone, and with it its locks and its transaction."""
-    return not error.args or error.args[0] in _LOST
+    """Whether the session is gone or out of step, and with it its locks and its transaction."""
+    # An error without a number is the driver's own: it no longer understands the stream.
+    return not error.args or not isinstance(error.args[0], int) or error.args[0] in _LOST
 
 
 def named(error: MySQLError) -> FleetControlError | None:

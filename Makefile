@@ -23,8 +23,8 @@ test: lint ## Lint, then every test (under 8 minutes on 2 cores)
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
-	@$(VENV)/mypy
-	@PYTHONPATH=layers/fleet_control:. $(VENV)/lint-imports
+	@$(VENV)/mypy functions lab layers/fleet_control/fleet_control scripts tests
+	@PYTHONPATH=layers/fleet_control:. $(VENV)/lint-imports --no-logo
 
 build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (ARCHITECTURE=x86_64 for Intel)
 	@python313=$$(scripts/python313.sh) && PATH="$$PWD/$(VENV):$$python313:$$PATH" \

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import boto3
 from moto.moto_api._internal.models import moto_api_backend
-from moto.server import ThreadedMotoServer
 from moto.sqs.models import sqs_backends
 
 from lab.cloud import patches
@@ -23,9 +22,13 @@ from lab.cloud.groups import AutoScaling, Pace
 from lab.cloud.journal import Journal
 from lab.cloud.machines import ExecutionWatch
 from lab.cloud.names import ACCOUNT, REGION, access_key, function_arn
+from lab.cloud.server import MotoServer
 from lab.cloud.timers import Timers
 
 MOTO_SETTINGS: dict[str, Any] = {"lambda": {"use_docker": False}, "stepfunctions": {"execute_state_machine": True}}
+
+
+ONLY_ONE = threading.Lock()
 
 
 class Cloud:
@@ -52,13 +55,19 @@ class Cloud:
         self.calls.know(["lab"])
         self.alarms = AlarmEvaluator(self.journal, self.lock)
         self._executions = ExecutionWatch(self.journal)
-        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        self._server = MotoServer()
+        self._clients: dict[tuple[str, str], Any] = {}
         self._patched = ExitStack()
         if isinstance(self.functions, LambdaService):
             self.functions.on_failure = self._keep_failure
 
     def start(self) -> None:
+        """Raises RuntimeError when another cloud of this process is open."""
+        if not ONLY_ONE.acquire(blocking=False):
+            raise RuntimeError("another cloud is open: moto's backends are global to the process")
+        self._patched.callback(ONLY_ONE.release)
         moto_api_backend.reset()
+        self.groups.watch()
         supplements = patches.Supplements(self.functions, self.bus, self.calls, self.lock, self.groups)
         self._patched.enter_context(patches.configured(MOTO_SETTINGS))
         self._patched.enter_context(patches.applied(supplements))
@@ -68,17 +77,22 @@ class Cloud:
 
     @property
     def endpoint(self) -> str:
-        host, port = self._server.get_host_and_port()
-        return f"http://{host}:{port}"
+        return self._server.url
 
     def client(self, service: str, caller: str = "lab") -> Any:
-        """A boto3 client of that service, with the caller's own access key."""
-        keys = {"aws_access_key_id": access_key(caller), "aws_secret_access_key": "lab"}
-        return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, **keys)  # type: ignore[call-overload]
+        """A boto3 client of that service, with the caller's own access key; made once, usable from any thread."""
+        with self.lock:
+            if (service, caller) not in self._clients:
+                keys = {"aws_access_key_id": access_key(caller), "aws_secret_access_key": "lab"}
+                made = boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, **keys)  # type: ignore[call-overload]
+                self._clients[service, caller] = made
+            return self._clients[service, caller]
 
     def _keep_failure(self, function: Function, request_id: str, event: bytes, result: Result, attempts: int) -> None:
         """Deliver an event that was given up, as Lambda does to a dead-letter queue or an on-failure destination."""
-        self.journal.write("dead_letter", function=function.name, error=json.loads(result.payload))
+        destination = function.dead_letter_arn or function.on_failure_arn
+        error = json.loads(result.payload)
+        self.journal.write("dead_letter", function=function.name, destination=destination, error=error)
         if function.dead_letter_arn:
             message = str(json.loads(result.payload).get("errorMessage", ""))
             attributes = {"RequestID": request_id, "ErrorCode": "200", "ErrorMessage": message[:1024]}

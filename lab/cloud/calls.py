@@ -29,7 +29,7 @@ ERROR_CODE = re.compile(r"<Code>([^<]+)</Code>|\"__type\":\s*\"([^\"]+)\"")
 
 
 class CallLog:
-    """Writes `aws_call` entries: service, operation, caller, request summary, error code."""
+    """Writes `aws_call` entries: service, operation, caller, region, request summary, error code."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -53,10 +53,14 @@ class CallLog:
     def _note(self, response: Any, error: str | None) -> None:
         caller = self._callers.get(response.get_access_key())
         request = summary(response)
-        operation = response._get_action()
-        self._journal.write(
-            "aws_call", service=response.service_name, operation=operation, caller=caller, request=request, error=error
-        )
+        operation, region = response._get_action(), response.region
+        about = {"service": response.service_name, "operation": operation, "caller": caller, "region": region}
+        self._journal.write("aws_call", **about, request=request, error=error)
+
+    def by_service(self, role: str | None, service: str, operation: str, request: dict[str, Any]) -> None:
+        """Note a call that an AWS service makes with a role of ours (its ARN), as a machine does at each task."""
+        about = {"service": service, "operation": operation, "role": role}
+        self._journal.write("service_call", **about, request=request)
 
 
 def summary(response: Any) -> dict[str, Any]:

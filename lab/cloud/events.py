@@ -66,13 +66,15 @@ class EventBus:
         for target in rule.targets:
             arn = target["Arn"]
             self._journal.write("event", rule=rule.name, target=arn, detail_type=message["detail-type"])
-            self._send(arn, json.dumps(_input(target, message)))
+            self._send(arn, json.dumps(_input(target, message)), target.get("RoleArn"))
 
-    def _send(self, arn: str, body: str) -> None:
+    def _send(self, arn: str, body: str, role: str | None) -> None:
         service = arn.split(":")[2]
         if service == "lambda":
             self._functions.invoke_async(arn, body.encode())
         elif service == "states":
+            about = {"service": "states", "operation": "StartExecution", "role": role}
+            self._journal.write("service_call", **about, request={"stateMachineArn": arn})
             machines_backend(ACCOUNT, REGION).start_execution(arn, str(uuid.uuid4()), body)
         elif service == "sqs":
             sqs_backends[ACCOUNT][REGION].send_message(arn.rsplit(":", 1)[-1], body)

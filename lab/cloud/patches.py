@@ -72,7 +72,7 @@ def applied(supplements: Supplements) -> Iterator[None]:
 
 
 def _replacements(lab: Supplements) -> Iterator[tuple[Any, str, Any]]:
-    yield from _lambda(lab.functions)
+    yield from _lambda(lab.functions, lab.calls)
     yield Subscription, "publish", _sns_publish(lab.functions)
     yield Rule, "send_to_targets", lambda rule, message, **_: lab.bus.offer(rule, _sent(message))
     yield BaseResponse, "call_action", _journaled_and_locked(lab)
@@ -90,7 +90,7 @@ def _throttled_response() -> Any:
     return error
 
 
-def _lambda(functions: Functions) -> Iterator[tuple[Any, str, Any]]:
+def _lambda(functions: Functions, calls: CallLog) -> Iterator[tuple[Any, str, Any]]:
     def backend_invoke(_: Any, name: str, __: Any, body: Any, headers: Any, response: dict[str, str]) -> bytes:
         if headers.get("X-Amz-Invocation-Type") == "Event":
             functions.invoke_async(name, _encoded(body))
@@ -100,9 +100,12 @@ def _lambda(functions: Functions) -> Iterator[tuple[Any, str, Any]]:
     def function_invoke(function: Any, body: str, _: Any, response: dict[str, str]) -> bytes:
         return _answer(functions, function.function_name, body, response)
 
+    def client_of_machine(state_credentials: Any = None, **_: Any) -> MachinesClient:
+        return MachinesClient(functions, calls, getattr(state_credentials, "role_arn", None))
+
     yield LambdaSimpleBackend, "invoke", backend_invoke
     yield LambdaFunction, "invoke", function_invoke
-    yield lambda_eval_utils, "boto_client_for", lambda **_: MachinesClient(functions)
+    yield lambda_eval_utils, "boto_client_for", client_of_machine
     yield StateMachine, "create_from_cloudformation_json", _make_machine
 
 
@@ -133,12 +136,13 @@ def _answer(functions: Functions, name: str, body: Any, response: dict[str, str]
 
 
 class MachinesClient:
-    """The Lambda client of a state machine's task."""
+    """The Lambda client of a state machine's task, which calls with the machine's role."""
 
-    def __init__(self, functions: Functions) -> None:
-        self._functions = functions
+    def __init__(self, functions: Functions, calls: CallLog, role: str | None) -> None:
+        self._functions, self._calls, self._role = functions, calls, role
 
     def invoke(self, FunctionName: str, Payload: bytes = b"{}", **_: Any) -> dict[str, Any]:  # noqa: N803
+        self._calls.by_service(self._role, "lambda", "Invoke", {"FunctionName": FunctionName})
         try:
             result = self._functions.invoke(FunctionName, Payload)
         except KeyError as unknown:

@@ -4,10 +4,9 @@ import socket
 import ssl
 
 import pytest
-from pymysql import err
-
 from fleet_control.act.database_errors import is_lost, named
 from fleet_control.errors import DatabaseBusy, DatabaseUnavailable, FleetControlError, SchemaNotMigrated
+from pymysql import err
 
 CASES: list[tuple[str, err.MySQLError, type[FleetControlError] | None]] = [
     ("no such table", err.ProgrammingError(1146, "no table"), SchemaNotMigrated),

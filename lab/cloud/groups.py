@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ class Pace:
     """Real seconds the emulated service takes for each step."""
 
     settle: float = 0.2
+    look: float = 1.0
     launch: float = 2.0
     terminate: float = 1.0
     notice_death: float = 1.0
@@ -69,6 +71,7 @@ class AutoScaling:
         self._bus, self._journal, self._timers, self._lock, self._pace = bus, journal, timers, lock, pace
         self._hooks = ThreadPoolExecutor(1, thread_name_prefix="instance-hooks")
         self._dark: set[str] = set()
+        self._leaving: dict[str, Activity] = {}
         self.activities = Activities()
         self.on_running: OnRunning | None = None
         self.on_gone: OnGone | None = None
@@ -99,8 +102,8 @@ class AutoScaling:
                 "will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or "
                 "lower group's min size."
             )
-        if state.lifecycle_state.startswith("Terminating"):
-            return self.activities.terminating(group.name, instance_id, "the group is already taking it out of service")
+        if state.lifecycle_state == "Terminating":
+            return self._leaving[instance_id]
         if decrement:
             group.desired_capacity -= 1
         return self._take_out(group, state, "taken out of service in response to a user request")
@@ -117,6 +120,8 @@ class AutoScaling:
             warning = event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail, [arn])
             for _ in range(deliveries):
                 self._bus.put(warning)
+            if state.lifecycle_state == "Terminating":
+                return
             cause = "taken out of service in response to an EC2 instance spot interruption notice"
             self._take_out(group, state, cause, after=notice_seconds)
             self._settle_soon(group.name)
@@ -131,6 +136,14 @@ class AutoScaling:
             self._timers.after(self._pace.notice_death, lambda: self._take_out_later(instance_id, cause))
 
     # The loop.
+
+    def watch(self) -> None:
+        """Look at every group from time to time, whatever changed it: its bounds, a resumed process."""
+        self._timers.every(self._pace.look, self._settle_all, first=self._pace.look)
+
+    def _settle_all(self) -> None:
+        for name in list(autoscaling_backends[ACCOUNT][REGION].autoscaling_groups):
+            self.settle(name)
 
     def settle(self, name: str) -> None:
         """Bring a group to its desired capacity: launch what lacks, cancel what is not needed and not protected."""
@@ -176,11 +189,12 @@ class AutoScaling:
             self._announce(group, state, activity, "EC2 Instance Launch Successful")
             if self.on_running is not None:
                 tags = {tag["key"]: tag["value"] for tag in state.instance.get_tags()}
-                self._hooks.submit(self.on_running, state.instance_id, group.name, tags)
+                self._hook(self.on_running, state.instance_id, group.name, tags)
 
     def _take_out(self, group: Any, state: Any, cause: str, after: float = 0.0) -> Activity:
         """Terminating from now on; the machine is shut down `after` seconds from now and gone a little later."""
         activity = self.activities.terminating(group.name, state.instance_id, cause)
+        self._leaving[state.instance_id] = activity
         state.lifecycle_state = "Terminating"
         if after > 0:
             self._timers.after(after, lambda: self._shut_down(group, state, activity))
@@ -206,7 +220,7 @@ class AutoScaling:
         self._note(state, group, "terminating", cause)
         self._ec2_state(state.instance, "shutting-down")
         if self.on_gone is not None:
-            self._hooks.submit(self.on_gone, state.instance_id)
+            self._hook(self.on_gone, state.instance_id)
 
     def _gone(self, group: Any, state: Any, activity: Activity) -> None:
         with self._lock:
@@ -245,6 +259,15 @@ class AutoScaling:
         detail |= {"Origin": origin, "Destination": to, "Details": place(state.instance)}
         arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{state.instance_id}"
         self._bus.put(event("aws.autoscaling", kind, detail, [group.arn, arn]))
+
+    def _hook(self, hook: Callable[..., None], *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                hook(*arguments)
+            except Exception:  # noqa: BLE001 - nobody waits for the hook: what went wrong is shown, the rest goes on
+                traceback.print_exc()
+
+        self._hooks.submit(run)
 
     def _note(self, state: Any, group: Any, what: str, cause: str) -> None:
         self._journal.write("instance", id=state.instance_id, group=group.name, state=what, cause=cause)

@@ -79,7 +79,7 @@ class Machines:
         return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     functions = FakeLambda()
     with hurried(HURRY), Cloud(tmp_path_factory.mktemp("machines"), functions) as cloud:

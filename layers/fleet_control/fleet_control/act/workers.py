@@ -44,7 +44,10 @@ SELECT id, event, metadata FROM worker_audit_logs
 WHERE worker_id = %s AND event IN ('fleet_drained', 'fleet_undrained') ORDER BY id DESC LIMIT 1
 """
 FORGET_WORKFLOWS = "DELETE FROM worker_workflows WHERE worker_id = %s"
-FORGET = "DELETE FROM comfy_ui_workers WHERE id = %s AND worker_id = %s AND registration_source = 'fleet'"
+FORGET = "DELETE FROM comfy_ui_workers WHERE id = %s"
+LOCK_OURS = """
+SELECT id FROM comfy_ui_workers WHERE id = %s AND worker_id = %s AND registration_source = 'fleet' FOR UPDATE
+"""
 
 
 class Workers:
@@ -109,9 +112,10 @@ class Workers:
     def remove(self, row_id: int, instance_id: str) -> bool:
         """Forget a worker whose instance no longer exists; its audit rows stay."""
         with self._database.transaction() as transaction:
-            transaction.execute(FORGET_WORKFLOWS, (row_id,))
-            if not transaction.execute(FORGET, (row_id, instance_id)):
+            if not transaction.query(LOCK_OURS, (row_id, instance_id)):
                 return False
+            transaction.execute(FORGET_WORKFLOWS, (row_id,))
+            transaction.execute(FORGET, (row_id,))
             metadata = {"reason": "instance no longer exists"}
             transaction.insert(AUDIT, _audit(row_id, instance_id, "stale_cleanup", metadata))
         return True

@@ -1,11 +1,10 @@
 """The decision log as rows of the report: when, whose, which rule, why, and the numbers on demand."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from typing import Any
 
-from lab.lines import fleet, short
+from lab.lines import fleet, short, when
 
 Entry = Mapping[str, Any]
 ACTS = ("set_desired", "undrain", "scale_in", "restart", "started", "requeued")
@@ -37,18 +36,10 @@ def _row(entry: Entry, start: float, *, repeats: bool) -> str:
     acts = ' class="acts"' if any(entry.get(name) not in (None, [], "") for name in ACTS) else ""
     return (
         f'<li{acts} data-fleet="{escape(slug)}" data-rule="{escape(rule)}"{" data-repeat=1" if repeats else ""}>'
-        f'<time>{seconds(entry, start):.1f} s</time><span class="of">{escape(about)}</span>'
+        f'<time>{max(0.0, when(entry) - start):.1f} s</time><span class="of">{escape(about)}</span>'
         f'<span class="rule">{escape(rule)}</span>'
         f"<details><summary>{escape(_reason(entry))}</summary><p>{escape(_numbers(entry))}</p></details></li>"
     )
-
-
-def seconds(entry: Entry, start: float) -> float:
-    """When a record was logged, from the start of the run; 0 without a readable time."""
-    try:
-        return max(0.0, datetime.fromisoformat(str(entry["timestamp"])).timestamp() - start)
-    except (KeyError, ValueError):
-        return 0.0
 
 
 def _reason(entry: Entry) -> str:

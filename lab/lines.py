@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 Entry = Mapping[str, Any]
+ERROR_LENGTH = 110
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,16 @@ def line(entry: Entry) -> Line | None:
     return describe(entry) if describe else None
 
 
+def when(entry: Entry) -> float:
+    """Unix seconds of a journal entry or a log record; 0 when it does not say."""
+    if "t" in entry:
+        return float(entry["t"])
+    try:
+        return datetime.fromisoformat(str(entry["timestamp"])).timestamp()
+    except (KeyError, ValueError):
+        return 0.0
+
+
 def short(instance: object) -> str:
     """An instance by the end of its id, enough to follow it by eye."""
     text = str(instance)
@@ -36,7 +48,7 @@ def fleet(group: object) -> str:
 
 
 def _decision(entry: Entry) -> Line | None:
-    if _mere_notice(entry):
+    if _mere_notice(entry) or not entry.get("reason"):
         return None
     details = [fleet(entry.get("fleet", "?"))] if entry.get("fleet") not in (None, "*") else []
     if entry.get("instance_id"):
@@ -95,9 +107,11 @@ def _burst(entry: Entry) -> Line:
 
 
 def _alarm(entry: Entry) -> Line | None:
-    if entry["to"] != "ALARM":
-        return None
-    return Line("plain", f"alarm {entry['name']} rings")
+    if entry["to"] == "ALARM":
+        return Line("plain", f"alarm {entry['name']} rings")
+    if entry["from"] == "ALARM" and entry["to"] == "OK":
+        return Line("quiet", f"alarm {entry['name']} is over")
+    return None
 
 
 def _job(entry: Entry) -> Line | None:
@@ -107,7 +121,19 @@ def _job(entry: Entry) -> Line | None:
 
 
 def _failed(entry: Entry) -> Line | None:
-    return Line("bad", f"{entry.get('function')} failed: {entry.get('error')}") if entry.get("error") else None
+    return Line("bad", f"{entry.get('function')} failed: {_error(entry['error'])}") if entry.get("error") else None
+
+
+def _gave_up(entry: Entry) -> Line:
+    return Line("bad", f"{entry.get('function')} gave an event up: {_error(entry.get('error'))}")
+
+
+def _error(error: object) -> str:
+    """A Lambda error is an object with type, message and trace; one line of it is enough here."""
+    if isinstance(error, Mapping):
+        error = f"{error.get('errorType')}: {error.get('errorMessage')}"
+    text = " ".join(str(error).split())
+    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"
 
 
 def _database(entry: Entry) -> Line:
@@ -130,5 +156,5 @@ _KINDS: dict[str, Callable[[Entry], Line | None]] = {
     "database": _database,
     "admin": _admin,
     "invocation": _failed,
-    "dead_letter": lambda entry: Line("bad", f"{entry.get('function')} gave an event up: {entry.get('error')}"),
+    "dead_letter": _gave_up,
 }

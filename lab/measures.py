@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 
 Entry = Mapping[str, Any]
@@ -113,6 +114,32 @@ def _reason(row: Entry) -> str:
     return str(metadata.get("reason", "")) if isinstance(metadata, Mapping) else ""
 
 
+def touched_admin_drains(evidence: Evidence) -> list[str]:
+    """Workers drained by an administrator that we drained, undrained or terminated before they were given back."""
+    touched: set[str] = set()
+    for begin, end, instance in _admin_drains(evidence):
+        ours = [row for row in evidence.audits if row["worker_identifier"] == instance and begin < _at(row) < end]
+        gone = [e for e in evidence.of("instance") if e["id"] == instance and begin < e["t"] < end]
+        if any(row["event"].startswith("fleet_") for row in ours) or any(e["state"] == "terminating" for e in gone):
+            touched.add(instance)
+    return sorted(touched)
+
+
+def _admin_drains(evidence: Evidence) -> list[tuple[float, float, str]]:
+    drains: list[tuple[float, float, str]] = []
+    for entry in evidence.of("admin"):
+        if entry["action"] == "drain":
+            drains.append((entry["t"], math.inf, entry["id"]))
+        else:
+            drains = [(b, entry["t"] if i == entry["id"] else e, i) for b, e, i in drains]
+    return drains
+
+
+def _at(row: Entry) -> float:
+    """Unix seconds of a naive UTC timestamp of the database."""
+    return float(row["created_at"].replace(tzinfo=UTC).timestamp())
+
+
 def above_max(evidence: Evidence) -> list[str]:
     """Groups whose desired capacity was seen or accepted above their max."""
     limits = {name: fleet["max"] for name, fleet in evidence.fleets.items()}
@@ -148,9 +175,10 @@ def accepted(evidence: Evidence) -> list[tuple[float, str, int]]:
 def request_latencies(evidence: Evidence, *, nudged: bool) -> dict[str, float]:
     """Burst → seconds from its first commit to the first raise accepted for its fleet, before the next burst there.
 
-    A burst that the standing capacity can serve asks for no raise and is not in it.
+    A burst that the standing capacity can serve asks for no raise and is not in it; a single job is no burst.
     """
     first: dict[str, Entry] = {}
+    sizes = Counter(job["burst"] for job in evidence.of("job"))
     for job in evidence.of("job"):
         if job["event"] == "committed":
             first.setdefault(job["burst"], job)
@@ -161,7 +189,8 @@ def request_latencies(evidence: Evidence, *, nudged: bool) -> dict[str, float]:
             other["t"] for other in first.values() if other["workflow"] == job["workflow"] and other["t"] > job["t"]
         ]
         answer = next((t for t, group in raises if group.endswith(f"-{job['workflow']}") and t >= job["t"]), None)
-        if answer is not None and answer < min(later, default=math.inf) and bool(job["nudged"]) is nudged:
+        counts = sizes[burst] > 1 and bool(job["nudged"]) is nudged
+        if counts and answer is not None and answer < min(later, default=math.inf):
             latencies[burst] = round(answer - job["t"], 3)
     return latencies
 

@@ -2,12 +2,11 @@
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lab.lines import Line, line
+from lab.lines import Line, line, when
 from lab.tail import Tail
 
 LOOK_SECONDS = 0.1
@@ -40,8 +39,8 @@ class Narrator:
         self.tell()
 
     def tell(self) -> None:
-        for entry in list(self._entries()):
-            spoken = line(entry)
+        for entry in sorted(self._entries(), key=when):
+            spoken = line(entry) if when(entry) >= self._start else None
             if spoken is not None and not self._repeats(entry):
                 self._write(self._format(entry, spoken))
 
@@ -60,7 +59,7 @@ class Narrator:
         return repeated
 
     def _format(self, entry: dict[str, Any], spoken: Line) -> str:
-        at = max(0.0, float(entry.get("t", time.time())) - self._start)
+        at = when(entry) - self._start
         text = f"{at:6.1f} s  {spoken.text}"
         if spoken.tone == "scene":
             text = f"\n{at:6.1f} s  ── {spoken.text} ──"

@@ -80,6 +80,9 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
         "decisions": len(evidence.decisions),
         "aws_calls": _calls(evidence),
         "seconds": round(seconds, 1),
+        "holds": sum(entry.get("rule") == "hold" for entry in evidence.decisions),
+        "scale_ins_aborted": sum(entry.get("outcome") == "aborted" for entry in evidence.decisions),
+        "admin_drains_touched": len(measures.touched_admin_drains(evidence)),
         "latencies": {"loop": loop, "nudged": nudged, "requeue": requeues, "requeue_after_sudden_death": sudden},
     }
     summary["broken"] = broken(evidence, summary)
@@ -94,6 +97,7 @@ def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:
         (summary["jobs_completed_twice"], f"jobs completed twice: {measures.completed_twice(evidence)}"),
         (summary["busy_workers_killed"], f"busy workers killed: {measures.busy_workers_killed(evidence)}"),
         (summary["attempts_charged_to_interruptions"], "attempts charged to interruptions"),
+        (summary["admin_drains_touched"], f"admins' drains touched: {measures.touched_admin_drains(evidence)}"),
         (measures.above_max(evidence), f"desired above max: {measures.above_max(evidence)}"),
         (measures.not_at_zero(evidence), f"fleets not back at zero: {measures.not_at_zero(evidence)}"),
     ]

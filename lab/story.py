@@ -144,7 +144,7 @@ FULL = Story(
         Burst("videos again", 47.0, VIDEO, 10, seconds=(4.0, 6.0)),
         Burst("swaps again", 58.0, SWAP, 8, nudged=True),
         Burst("after the outage", 79.0, VIDEO, 10, nudged=True),
-        *_trickle(84.0, VIDEO, jobs=6, every=2.5),
+        *_trickle(85.0, VIDEO, jobs=6, every=2.5),
     ),
     scenes=(
         Scene(0.0, "From zero: a burst without a nudge is answered by the tick", _watch),
@@ -156,7 +156,8 @@ FULL = Story(
         Scene(61.0, "An administrator drains a worker: nobody else may touch it", lambda s: s.admin_drains(SWAP)),
         Scene(69.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0)),
         Scene(79.0, "On again, then a trickle, and a lull elsewhere", _watch),
-        Scene(84.0, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
+        Scene(82.0, "Spot again, elsewhere", lambda s: s.interruption(VIDEO)),
+        Scene(84.5, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
         Scene(100.0, "The administrator gives the worker back", lambda s: s.admin_undrains()),
         Scene(106.0, "Nothing left to do: scale to zero", _watch),
     ),

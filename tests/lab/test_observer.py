@@ -1,0 +1,209 @@
+"""The judge finds each broken promise in what a run left behind, and nothing in a clean run."""
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import measures, observer
+from lab.measures import Entry, Evidence
+
+GROUP, WORKFLOW = "asg-staging-face-swap", "face-swap"
+MIDNIGHT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+T0 = MIDNIGHT.timestamp()
+
+
+def at(seconds: float) -> dt.datetime:
+    return (MIDNIGHT + dt.timedelta(seconds=seconds)).replace(tzinfo=None)
+
+
+def job(t: float, dispatch: int, burst: str = "first", *, nudged: bool = False) -> Entry:
+    return {"t": T0 + t, "kind": "job", "event": "committed", "dispatch_id": dispatch, "workflow": WORKFLOW,
+            "burst": burst, "nudged": nudged}  # fmt: skip
+
+
+def call(
+    t: float, operation: str, error: str | None = None, caller: str = "bp-staging-reconcile", **asked: Any
+) -> Entry:
+    return {"t": T0 + t, "kind": "aws_call", "service": "autoscaling", "operation": operation, "caller": caller,
+            "request": asked, "error": error}  # fmt: skip
+
+
+def desire(t: float, desired: int, **fields: Any) -> Entry:
+    return call(t, "SetDesiredCapacity", AutoScalingGroupName=GROUP, DesiredCapacity=str(desired), **fields)
+
+
+def instance(t: float, name: str, state: str, cause: str = "") -> Entry:
+    return {"t": T0 + t, "kind": "instance", "id": name, "group": GROUP, "state": state, "cause": cause}
+
+
+def audit(event: str, dispatch: int | None, worker: str, t: float = 0, **metadata: Any) -> Entry:
+    return {"event": event, "dispatch_id": dispatch, "worker_identifier": worker, "metadata": metadata or None,
+            "created_at": at(t)}  # fmt: skip
+
+
+def dispatch(number: int, status: str = "completed", attempts: int = 1) -> Entry:
+    return {"id": number, "status": status, "attempts": attempts}
+
+
+def clean() -> Evidence:
+    """Two jobs on two instances; i-2 is interrupted while busy, i-1 takes over, ends idle and is terminated by name."""
+    return Evidence(
+        journal=[
+            job(0, 1),
+            job(0.1, 2),
+            desire(8, 2),
+            instance(20, "i-2", "warned"),
+            instance(32, "i-2", "terminating", "instance was taken out in response to a spot interruption notice"),
+            call(60, measures.TERMINATE, InstanceId="i-1", caller="bp-staging-scale-in"),
+            instance(60, "i-1", "terminating", "taken out of service in response to a user request"),
+        ],
+        dispatches=[dispatch(1), dispatch(2)],
+        audits=[
+            audit("poll", 1, "i-1", 15),
+            audit("poll", 2, "i-2", 15),
+            audit("requeued", 2, "i-2", 21, reason="spot_interruption"),
+            audit("complete", 1, "i-1", 25),
+            audit("poll", 2, "i-1", 26),
+            audit("complete", 2, "i-1", 40),
+        ],
+        releases=[{"instance": "i-2", "cause": "warned", "held": True, "seconds": 0.4}],
+        fleets={GROUP: {"desired": 0, "max": 10, "instances": 0}},
+    )
+
+
+def test_a_clean_run_breaks_nothing_and_has_its_figures() -> None:
+    summary = observer.summarize(clean(), 70.0)
+    assert summary["broken"] == []
+    assert (summary["jobs_submitted"], summary["jobs_completed"], summary["interruptions"]) == (2, 2, 1)
+    assert summary["enqueue_to_request_loop_p95_s"] == 8.0
+    assert summary["requeue_p95_s"] == 0.4
+    assert summary["scale_out_max"] == 2
+    assert summary["final_desired"] == {GROUP: 0}
+    assert summary["aws_calls"] == {"autoscaling:SetDesiredCapacity": 1, f"autoscaling:{measures.TERMINATE}": 1}
+
+
+def with_journal(*entries: Entry) -> Callable[[Evidence], Evidence]:
+    return lambda run: replace(run, journal=[*run.journal, *entries])
+
+
+def with_audits(*rows: Entry) -> Callable[[Evidence], Evidence]:
+    return lambda run: replace(run, audits=[*run.audits, *rows])
+
+
+BREACHES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
+    "a job that never ended": (lambda run: replace(run, dispatches=[dispatch(1), dispatch(2, "leased")]), "jobs lost"),
+    "a job whose row is gone": (lambda run: replace(run, dispatches=[dispatch(1)]), "jobs lost"),
+    "a job completed by two workers": (with_audits(audit("complete", 2, "i-2")), "completed twice"),
+    "a worker terminated by name in the middle of a job": (
+        with_audits(audit("poll", 3, "i-1", 58), audit("requeued", 3, "i-1", 61, reason="instance_terminated")),
+        "busy workers killed: ['i-1']",
+    ),
+    "an attempt left on the job of an interrupted worker": (
+        lambda run: replace(run, dispatches=[dispatch(1), dispatch(2, attempts=2)]),
+        "attempts charged",
+    ),
+    "a desired capacity above max accepted": (with_journal(desire(50, 11)), "above max"),
+    "a desired capacity above max seen": (
+        lambda run: replace(run, samples=[{"t": T0 + 5, "fleets": {GROUP: {"desired": 12, "max": 10}}}]),
+        "above max",
+    ),
+    "a fleet that kept an instance": (
+        lambda run: replace(run, fleets={GROUP: {"desired": 0, "max": 10, "instances": 1}}),
+        "not back at zero",
+    ),
+    "an admin's drain undone": (
+        lambda run: with_journal({"t": T0 + 30, "kind": "admin", "action": "drain", "id": "i-1"})(
+            with_audits(audit("fleet_undrained", None, "i-1", 45))(run)
+        ),
+        "admins' drains touched: ['i-1']",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_the_judge_finds(name: str) -> None:
+    breach, sentence = BREACHES[name]
+    broken = observer.summarize(breach(clean()), 70.0)["broken"]
+    assert any(sentence in found for found in broken), broken
+
+
+def test_a_death_without_warning_is_not_a_kill_of_ours_and_costs_no_attempt() -> None:
+    run = replace(
+        clean(),
+        journal=[job(0, 1), instance(9, "i-9", "terminating", "terminated without warning")],
+        dispatches=[dispatch(1)],
+        audits=[
+            audit("poll", 1, "i-9"),
+            audit("requeued", 1, "i-9", reason="instance_terminated"),
+            audit("poll", 1, "i-1"),
+            audit("complete", 1, "i-1"),
+        ],
+    )
+    assert measures.cut_leases(run) == [(1, "i-9")]
+    assert observer.summarize(run, 1.0)["broken"] == []
+
+
+def test_latency_counts_from_the_first_job_of_a_burst_to_the_first_raise_accepted() -> None:
+    run = replace(
+        clean(),
+        journal=[
+            job(10, 1, "loop"),
+            job(10.1, 2, "loop"),
+            desire(11, 0),
+            desire(15, 4, error="ValidationError"),
+            desire(18, 4),
+            job(30, 3, "nudged", nudged=True),
+            job(30.1, 4, "nudged", nudged=True),
+            desire(30.4, 6),
+            job(40, 5, "served without a raise"),
+            job(40, 6, "served without a raise"),
+            desire(45, 5),
+            job(50, 7, "single"),
+            desire(51, 6),
+        ],
+    )
+    assert measures.request_latencies(run, nudged=False) == {"loop": 8.0}
+    assert measures.request_latencies(run, nudged=True) == {"nudged": 0.4}
+
+
+def test_a_raise_is_told_from_what_terminations_left_of_desired() -> None:
+    run = replace(
+        clean(),
+        journal=[desire(1, 4), job(20, 1), job(20, 2), desire(21, 3)],
+        samples=[{"t": T0 + 10, "fleets": {GROUP: {"desired": 1, "max": 10}}}],
+    )
+    assert measures.request_latencies(run, nudged=False) == {"first": 1.0}
+
+
+def test_the_labs_own_calls_are_not_the_products() -> None:
+    run = with_journal(call(1, "DescribeAutoScalingGroups", caller="observer"))(clean())
+    assert "autoscaling:DescribeAutoScalingGroups" not in observer.summarize(run, 1.0)["aws_calls"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([], None), ([3.0], 3.0), ([1.0, 2.0, 9.0], 9.0), (list(range(1, 101)), 95)]
+)
+def test_p95_is_the_nearest_rank(values: list[float], expected: float | None) -> None:
+    assert measures.p95(values) == expected
+
+
+def test_a_missed_aim_is_told_but_breaks_nothing() -> None:
+    slow = replace(clean(), journal=[job(0, 1), job(0, 2), desire(14, 2), *clean().journal[3:]])
+    summary = observer.summarize(slow, 70.0)
+    assert any("enqueue_to_request_loop_p95_s is 14.0" in sentence for sentence in summary["aims_missed"])
+    assert summary["broken"] == []
+
+
+def test_decisions_are_read_from_all_logs_in_order_of_time(tmp_path: Path) -> None:
+    def log(name: str, *seconds: int) -> None:
+        records = [json.dumps({"message": "decision", "timestamp": f"2026-01-01T00:00:0{s}Z"}) for s in seconds]
+        (tmp_path / f"{name}.log").write_text("\n".join(["START", *records, '{"message": "other"}', ""]))
+
+    log("reconcile", 1, 3)
+    log("scale-in", 2)
+    assert [entry["function"] for entry in observer.decisions(tmp_path)] == ["reconcile", "scale-in", "reconcile"]

@@ -1,0 +1,65 @@
+"""Instances against emulated EC2: states and launch times, by group and by id."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from fleet_control.act.ec2 import FILTER_VALUES, Ec2
+from fleet_control.errors import Blind
+
+from .account import create_group, members
+
+
+@pytest.fixture
+def ec2(aws: None) -> Ec2:
+    return Ec2(boto3.client("ec2"), "staging")
+
+
+def test_members_are_what_the_stages_groups_launched(ec2: Ec2) -> None:
+    name = create_group(desired=2)
+    create_group(stage="production", desired=1)
+    boto3.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)
+    found = ec2.members()
+    assert sorted(found) == sorted(members(name))
+    for instance in found.values():
+        assert instance.state == "running"
+        assert instance.launched_at.tzinfo is None
+        assert abs((datetime.now(UTC).replace(tzinfo=None) - instance.launched_at).total_seconds()) < 60
+
+
+def test_an_instance_of_nobodys_group_is_found_by_its_id(ec2: Ec2) -> None:
+    by_hand = boto3.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]
+    found = ec2.lookup([by_hand["InstanceId"], "i-00000000000000000"])
+    assert [one.id for one in found.values()] == [by_hand["InstanceId"]]
+
+
+def test_a_terminated_instance_says_so(ec2: Ec2) -> None:
+    (member,) = members(create_group(desired=1))
+    boto3.client("ec2").terminate_instances(InstanceIds=[member])
+    assert ec2.lookup([member])[member].state == "terminated"
+
+
+def test_no_ids_cost_no_call(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as answers:
+        assert ec2.lookup([]) == {}
+        answers.assert_no_pending_responses()
+
+
+def test_more_ids_than_a_filter_takes_are_asked_for_in_turn(ec2: Ec2) -> None:
+    asked: list[Any] = []
+    ec2._client.meta.events.register(
+        "provide-client-params.ec2.DescribeInstances", lambda params, **_: asked.append(params["Filters"][0]["Values"])
+    )
+    assert ec2.lookup(f"i-{n:017x}" for n in range(2 * FILTER_VALUES + 1)) == {}
+    assert [len(ids) for ids in asked] == [FILTER_VALUES, FILTER_VALUES, 1]
+
+
+def test_ec2_that_cannot_be_read_means_blind(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as answers:
+        answers.add_client_error("describe_instances", "UnauthorizedOperation", "no")
+        with pytest.raises(Blind, match="ec2:DescribeInstances failed \\(UnauthorizedOperation\\)"):
+            ec2.members()

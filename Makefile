@@ -18,7 +18,7 @@ demo: setup ## The control plane doing its main job on this machine (under 150 s
 	@$(VENV)/python -m lab.demo
 
 test: lint ## Lint, then every test (under 8 minutes on 2 cores)
-	@$(VENV)/python -m pytest -n 2 --dist loadgroup
+	@$(VENV)/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,6 @@ from .conftest import ROOT
 
 TOOLS = Path(sys.executable).parent
 MACHINES = {"aarch64": 0xB7, "x86_64": 0x3E}  # e_machine of an ELF header
-pytestmark = pytest.mark.xdist_group("sam")
 
 
 def run(*command: str, path: str = "") -> subprocess.CompletedProcess[str]:
@@ -32,22 +33,24 @@ def python313() -> str:
     return found.stdout.strip()
 
 
-@pytest.fixture(scope="session", params=["arm64", "x86_64"])
-def built(request: pytest.FixtureRequest, python313: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("built") / "build"
-    architecture = f"Architecture={request.param}"
-    command = (
-        "sam",
-        "build",
-        "--language-extensions",
-        "--parameter-overrides",
-        architecture,
-        "--build-dir",
-        str(folder),
-    )
-    result = run(*command, path=python313)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
+@pytest.fixture(scope="session")
+def build(python313: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Builds for an architecture, once."""
+
+    @cache
+    def sam_build(architecture: str) -> Path:
+        folder = tmp_path_factory.mktemp("built") / "build"
+        parameters = ("--parameter-overrides", f"Architecture={architecture}", "--build-dir", str(folder))
+        result = run("sam", "build", "--language-extensions", *parameters, path=python313)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return folder
+
+    return sam_build
+
+
+@pytest.fixture(params=["arm64", "x86_64"])
+def built(request: pytest.FixtureRequest, build: Callable[[str], Path]) -> Path:
+    return build(request.param)
 
 
 def elf_machine(path: Path) -> int:

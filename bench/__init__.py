@@ -1,0 +1,1 @@
+"""How fast, and how much: one tick and one publication at scale, beside the straightforward way."""

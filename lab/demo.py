@@ -28,6 +28,7 @@ from lab.workers import WorkerPace, Workers
 from lab.world import Scale, World
 
 MINUTE, EMPTY_MINUTES = 10.0, 2
+WARM = 3
 PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
 SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
 TAGS = {
@@ -148,9 +149,26 @@ class Run:
         with self._world.connect() as connection, connection.cursor() as cursor:
             for slug in self._slugs():
                 cursor.execute("INSERT INTO workflows (name, slug, created_at) VALUES (%s, %s, NOW())", (slug, slug))
+        self._warn_others()
         self._world.cloud.groups.on_running = self._boot
         self._world.cloud.groups.on_gone = self._workers.kill
         self._world.journal.listen(self._hear)
+
+    def _warn_others(self) -> None:
+        """Warnings come for every Spot instance of the account. Those for others are ignored, and leave enough
+        environments of the function warm that the story measures the requeue and not this machine's cold starts."""
+        answered = threading.Semaphore(0)
+
+        def count(entry: dict[str, Any]) -> None:
+            if entry["kind"] == "invocation" and str(entry["function"]).endswith("spot-interruption"):
+                answered.release()
+
+        self._world.journal.listen(count)
+        for number in range(WARM):
+            detail = {"instance-id": f"i-{number:017x}", "instance-action": "terminate"}
+            self._world.put_event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail)
+        for _ in range(WARM):
+            answered.acquire(timeout=10)
 
     def _plan(self) -> list[Any]:
         return arrivals(self._options.story.bursts, self._options.seed)

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class Narrator:
 
     def __init__(self, run: Path, start: float, write: Callable[[str], Any] | None = None) -> None:
         self._run, self._start = run, start
-        self._write = write or print
+        self._write = write or partial(print, flush=True)
         self._colour = write is None and sys.stdout.isatty()
         self._tails: dict[Path, Tail] = {}
         self._told: dict[tuple[str, str], tuple[str, str]] = {}

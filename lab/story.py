@@ -140,10 +140,10 @@ FULL = Story(
         Burst("first videos", 1.5, VIDEO, 10, long=1, long_seconds=30),
         Burst("first swaps", 12.0, SWAP, 8, nudged=True),
         Burst("more videos", 18.0, VIDEO, 6, nudged=True),
-        Burst("more swaps", 34.0, SWAP, 8, seconds=(5.0, 7.0)),
-        Burst("videos again", 47.0, VIDEO, 10, seconds=(4.0, 6.0)),
-        Burst("swaps again", 58.0, SWAP, 8, nudged=True),
-        Burst("after the outage", 79.0, VIDEO, 10, nudged=True),
+        Burst("more swaps", 34.0, SWAP, 10, seconds=(5.0, 7.0)),
+        Burst("videos again", 47.0, VIDEO, 16, seconds=(4.0, 6.0)),
+        Burst("swaps again", 58.0, SWAP, 10, nudged=True),
+        Burst("after the outage", 79.0, VIDEO, 14, nudged=True),
         *_trickle(85.0, VIDEO, jobs=6, every=2.5),
     ),
     scenes=(
@@ -166,16 +166,16 @@ FULL = Story(
 
 SHORT = Story(
     bursts=(
-        Burst("first videos", 0.5, VIDEO, 6, seconds=(2.0, 4.0)),
         Burst("first swaps", 1.0, SWAP, 6, nudged=True, seconds=(4.0, 6.0)),
+        Burst("first videos", 2.5, VIDEO, 6, seconds=(4.0, 6.0)),
     ),
     scenes=(
         Scene(0.0, "From zero, with and without a nudge", _watch),
-        Scene(3.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
-        Scene(12.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
-        Scene(25.0, "Nothing left to do: scale to zero", _watch),
+        Scene(8.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
+        Scene(17.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
+        Scene(26.0, "Nothing left to do: scale to zero", _watch),
     ),
-    limit=90.0,
+    limit=100.0,
 )
 
 

@@ -19,16 +19,21 @@ def ec2(aws: None) -> Ec2:
     return Ec2(boto3.client("ec2"), "staging")
 
 
-def test_members_are_what_the_stages_groups_launched(ec2: Ec2) -> None:
-    name = create_group(desired=2)
-    create_group(stage="production", desired=1)
-    boto3.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)
-    found = ec2.members()
-    assert sorted(found) == sorted(members(name))
-    for instance in found.values():
-        assert instance.state == "running"
-        assert instance.launched_at.tzinfo is None
-        assert abs((datetime.now(UTC).replace(tzinfo=None) - instance.launched_at).total_seconds()) < 60
+def test_of_what_the_stages_groups_launched_only_those_that_do_not_run_are_described(ec2: Ec2) -> None:
+    ours, runs = members(create_group(desired=2))
+    (elsewhere,) = members(create_group(stage="production", desired=1))
+    by_hand = boto3.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]
+    boto3.client("ec2").terminate_instances(InstanceIds=[ours, elsewhere, by_hand["InstanceId"]])
+    assert {name: one.state for name, one in ec2.not_running().items()} == {ours: "terminated"}
+    assert runs in ec2.lookup([runs])
+
+
+def test_launch_times_are_naive_utc(ec2: Ec2) -> None:
+    (member,) = members(create_group(desired=1))
+    instance = ec2.lookup([member])[member]
+    assert instance.state == "running"
+    assert instance.launched_at.tzinfo is None
+    assert abs((datetime.now(UTC).replace(tzinfo=None) - instance.launched_at).total_seconds()) < 60
 
 
 def test_an_instance_of_nobodys_group_is_found_by_its_id(ec2: Ec2) -> None:
@@ -62,4 +67,4 @@ def test_ec2_that_cannot_be_read_means_blind(ec2: Ec2) -> None:
     with Stubber(ec2._client) as answers:
         answers.add_client_error("describe_instances", "UnauthorizedOperation", "no")
         with pytest.raises(Blind, match="ec2:DescribeInstances failed \\(UnauthorizedOperation\\)"):
-            ec2.members()
+            ec2.not_running()

@@ -33,7 +33,7 @@ class GroupReads(Protocol):
 
 
 class InstanceReads(Protocol):
-    def members(self) -> dict[str, Ec2Instance]: ...
+    def not_running(self) -> dict[str, Ec2Instance]: ...
     def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]: ...
 
 
@@ -56,15 +56,18 @@ def observe(
 ) -> Observation:
     """Raises Hold when anything cannot be read: a part of the truth is no truth."""
     seen_groups = groups.groups()
-    machines = ec2.members()
+    machines = ec2.not_running()
     # The database comes last: whoever is in a group but not yet in its table has not registered,
     # and not the other way round.
     queues, now = read_queues(jobs), jobs.now()
     crew = _crew(workers.fleet(), queues)
-    fleets, held = _fleets(seen_groups, machines, crew, queues, now)
-    strays = _strays(seen_groups, crew, queues, ec2)
+    members = {member.id for group in seen_groups for member in group.instances}
+    strays = {name for name in (*crew, *queues.held_by) if name.startswith("i-") and name not in members}
+    # A member that has registered and is not listed above runs: nothing else is to be known of it.
+    known = machines | ec2.lookup(strays | {name for name in members - crew.keys() if name not in machines})
+    fleets, held = _fleets(seen_groups, known, crew, queues, now)
     running = scale_ins.running() if old_drains(fleets, now) else None
-    return Observation(now, fleets, held, strays, running)
+    return Observation(now, fleets, held, _strays(strays, known, crew, queues), running)
 
 
 def read_queues(jobs: JobReads) -> Queues:
@@ -131,18 +134,17 @@ def last_job_at(queues: Queues, slugs: Iterable[str]) -> datetime | None:
 
 
 def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker | None) -> Instance:
-    """A member with what EC2 and the database know of it; both may know nothing yet."""
+    """A member with what EC2 and the database told of it: EC2 nothing of one that serves, or of one just launched."""
     if machine is None:
         return Instance(member.id, member.lifecycle, None, None, worker)
     return Instance(member.id, member.lifecycle, machine.launched_at, machine.state, worker)
 
 
-def _strays(groups: list[Group], crew: Mapping[str, Worker], queues: Queues, ec2: InstanceReads) -> tuple[Stray, ...]:
-    """Rows and leases of instances that are in no group. EC2 is asked by id, so that one launched by hand is seen."""
-    members = {member.id for group in groups for member in group.instances}
+def _strays(
+    names: Iterable[str], known: Mapping[str, Ec2Instance], crew: Mapping[str, Worker], queues: Queues
+) -> tuple[Stray, ...]:
+    """Rows and leases of instances that are in no group; EC2 was asked by id, so that one launched by hand is seen."""
     held = queues.held_by
-    names = {name for name in (*crew, *held) if name.startswith("i-") and name not in members}
-    known = ec2.lookup(names)
     return tuple(
         Stray(name, known[name].state if name in known else None, crew.get(name), tuple(held.get(name, ())))
         for name in sorted(names)

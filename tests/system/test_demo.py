@@ -1,0 +1,68 @@
+"""The product as a user meets it: a shortened demo, run as its own process, judged by what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 150.0
+PLOTTED = ("asg-staging-image-to-video", "asg-staging-face-swap")
+
+
+def demo(run: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "lab.demo", "--run", str(run), *options]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def processes_of(run: Path) -> list[str]:
+    """Command lines that still speak of this run's directory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it ended while we looked
+            continue
+        if str(run) in line and entry.parent.name != str(os.getpid()):
+            found.append(line)
+    return found
+
+
+def test_a_short_story_keeps_every_invariant_and_leaves_nothing_running(tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    with demo(run, "--short", "--seed", "11") as process:
+        told, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, told
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    assert summary["jobs_completed"] == summary["jobs_submitted"] == 12, told
+    nothing_of = ("jobs_lost", "jobs_completed_twice", "busy_workers_killed", "attempts_charged_to_interruptions")
+    assert {name: summary[name] for name in nothing_of} == dict.fromkeys(nothing_of, 0)
+    assert summary["final_desired"] == dict.fromkeys(PLOTTED, 0)
+    assert summary["interruptions"] >= 1
+    assert summary["aws_calls"]["autoscaling:SetDesiredCapacity"] >= 2
+    assert processes_of(run) == []
+    assert_report_is_self_contained((run / "report.html").read_text())
+
+
+def assert_report_is_self_contained(page: str) -> None:
+    assert "<svg" in page
+    for outside in ('src="http', "src='http", "@import", '<link rel="stylesheet"'):
+        assert outside not in page
+
+
+@pytest.mark.parametrize("after", [1.0, 14.0], ids=["while setting up", "in the middle of the story"])
+def test_ctrl_c_stops_it_cleanly(tmp_path: Path, after: float) -> None:
+    run = tmp_path / "demo"
+    with demo(run, "--short") as process:
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert processes_of(run) == []

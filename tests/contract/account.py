@@ -36,7 +36,7 @@ def create_group(slug: str = "image-to-video", *, stage: str = "staging", desire
 
 
 def create_template(name: str) -> None:
-    data: dict[str, Any] = {"ImageId": "ami-12c6146b", "InstanceType": "g4dn.xlarge"}
+    data: Any = {"ImageId": "ami-12c6146b", "InstanceType": "g4dn.xlarge"}
     boto3.client("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
 
 

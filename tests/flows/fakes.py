@@ -1,0 +1,325 @@
+"""One fake per port, over one small stage in memory. They promise what tests/contract holds the real ones to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+from fleet_control.act.asg import Group, GroupInstance
+from fleet_control.act.ec2 import Ec2Instance
+
+from .recorder import FakeRecorder
+
+NOW = datetime(2026, 1, 5, 12, 0, 0)  # noqa: DTZ001 - naive UTC, as the database answers
+STAGE = "staging"
+Row = dict[str, Any]
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def group_name(slug: str) -> str:
+    return f"asg-{STAGE}-{slug}"
+
+
+@dataclass
+class Stage:
+    """What is true. `calls` are those made through the ports; a method in `broken` raises what stands there."""
+
+    now: datetime = NOW
+    slugs: dict[int, str] = field(default_factory=dict)
+    dispatches: dict[int, Row] = field(default_factory=dict)
+    workers: dict[str, Row] = field(default_factory=dict)
+    audit: list[Row] = field(default_factory=list)
+    groups: dict[str, Group] = field(default_factory=dict)
+    instances: dict[str, Ec2Instance] = field(default_factory=dict)
+    executions: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+    lock_is_free: bool = True
+    broken: dict[str, Exception] = field(default_factory=dict)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+
+    def call(self, *what: Any) -> None:
+        self.calls.append(what)
+        for broken in (what[0], " ".join(map(str, what[:2]))):
+            if broken in self.broken:
+                raise self.broken[broken]
+
+    def made(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    # Building it.
+
+    def fleet(self, slug: str = "image-to-video", *, desired: int = 0, **tags: str) -> str:
+        self.slugs[len(self.slugs) + 1] = slug
+        policy = {f"fleet:{key.replace('_', '-')}": value for key, value in tags.items()}
+        everything = {"Stage": STAGE, "WorkflowSlug": slug, "fleet:workflows": slug} | policy
+        name = group_name(slug)
+        self.groups[name] = Group(name, desired, 0, 10, (), everything, frozenset({"AZRebalance"}))
+        return name
+
+    def instance(self, name: str, slug: str = "image-to-video", *, state: str = "running", **worker: Any) -> str:
+        """A member with a live, idle worker; keywords change the worker's row."""
+        group = self.groups[group_name(slug)]
+        self.groups[group.name] = replace(group, instances=(*group.instances, GroupInstance(name, "InService")))
+        self.instances[name] = Ec2Instance(name, state, ago(3600))
+        row = {"id": len(self.workers) + 1, "worker_id": name, "is_approved": 1, "is_draining": 0}
+        row |= {"last_seen_at": ago(2), "created_at": ago(3000), "active_at": ago(30)}
+        self.workers[name] = row | worker
+        return name
+
+    def job(self, slug: str = "image-to-video", **changes: Any) -> int:
+        dispatch = len(self.dispatches) + 1
+        workflow = next(key for key, value in self.slugs.items() if value == slug)
+        row = {"id": dispatch, "workflow_id": workflow, "status": "queued", "attempts": 0, "created_at": ago(60)}
+        row |= {"worker_id": None, "lease_token": None, "lease_expires_at": None, "updated_at": ago(60)}
+        self.dispatches[dispatch] = row | changes
+        return dispatch
+
+    def lease(self, holder: str, slug: str = "image-to-video", *, seconds_left: float = 600, attempts: int = 1) -> int:
+        expires = NOW + timedelta(seconds=seconds_left)
+        token = f"token-{len(self.dispatches) + 1}"
+        taken = {"worker_id": holder, "lease_token": token, "lease_expires_at": expires, "attempts": attempts}
+        return self.job(slug, status="leased", **taken)
+
+    def write(self, worker: Row, event: str, metadata: Row) -> int:
+        row = {"id": len(self.audit) + 1, "worker_id": worker["id"], "event": event, "metadata": metadata}
+        self.audit.append(row | {"created_at": self.now})
+        worker["active_at"] = self.now
+        return len(self.audit)
+
+
+class FakeDatabase:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    @contextmanager
+    def stage_lock(self, name: str) -> Iterator[bool]:
+        self._stage.call("stage_lock", name)
+        yield self._stage.lock_is_free
+
+
+class FakeJobs:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def now(self) -> datetime:
+        self._stage.call("now")
+        return self._stage.now
+
+    def workflows(self) -> list[Row]:
+        self._stage.call("workflows")
+        return [{"id": key, "slug": slug} for key, slug in self._stage.slugs.items()]
+
+    def live(self) -> list[Row]:
+        self._stage.call("live")
+        rows = self._stage.dispatches.values()
+        leases = [row | {"kind": "lease", "jobs": 1, "oldest_at": None} for row in rows if row["status"] == "leased"]
+        waits: dict[int, list[Row]] = {}
+        for row in rows:
+            if row["status"] == "queued" and row["attempts"] < 3:
+                waits.setdefault(row["workflow_id"], []).append(row)
+        return leases + [
+            {"kind": "queue", "workflow_id": w, "jobs": len(q), "oldest_at": min(r["created_at"] for r in q)}
+            for w, q in waits.items()
+        ]
+
+    def newest(self) -> list[Row]:
+        self._stage.call("newest")
+        return list({row["workflow_id"]: row for row in self._stage.dispatches.values()}.values())
+
+    def waiting(self, slugs: tuple[str, ...]) -> int:
+        self._stage.call("waiting")
+        return sum(self._stage.slugs[r["workflow_id"]] in slugs for r in self._can_wait())
+
+    def _can_wait(self) -> list[Row]:
+        rows = [row for row in self._stage.dispatches.values() if row["attempts"] < 3]
+        return [r for r in rows if r["status"] == "queued" or (r["status"] == "leased" and not self._live(r))]
+
+    def _live(self, row: Row) -> bool:
+        return bool(row["lease_expires_at"] > self._stage.now)
+
+    def demand(self, slugs: tuple[str, ...]) -> int:
+        self._stage.call("demand")
+        live = [row for row in self._stage.dispatches.values() if row["status"] == "leased" and self._live(row)]
+        return sum(self._stage.slugs[row["workflow_id"]] in slugs for row in live + self._can_wait())
+
+    def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
+        self._stage.call("requeue", dispatch_id, reason)
+        row = self._stage.dispatches[dispatch_id]
+        if row["status"] != "leased" or row["lease_token"] != token:
+            return False
+        row |= {"status": "queued", "attempts": max(0, row["attempts"] - 1), "worker_id": None, "lease_token": None}
+        return True
+
+
+class FakeWorkers:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def fleet(self) -> list[Row]:
+        self._stage.call("fleet")
+        return [self._seen(row) for row in self._stage.workers.values()]
+
+    def one(self, instance_id: str) -> Row | None:
+        self._stage.call("one", instance_id)
+        row = self._stage.workers.get(instance_id)
+        return self._seen(row) if row else None
+
+    def leases(self, instance_id: str) -> list[Row]:
+        self._stage.call("leases", instance_id)
+        rows = self._stage.dispatches.values()
+        return [row for row in rows if row["status"] == "leased" and row["worker_id"] == instance_id]
+
+    def _newest(self, row_id: int) -> Row | None:
+        drains = [row for row in self._stage.audit if row["worker_id"] == row_id and row["event"].startswith("fleet_")]
+        return drains[-1] if drains else None
+
+    def _seen(self, row: Row) -> Row:
+        newest = self._newest(row["id"]) if row["is_draining"] else None
+        if newest is None:
+            return row | {"drain_id": None, "drain_event": None, "drain_metadata": None, "drain_at": None}
+        metadata = json.dumps(newest["metadata"])
+        ours = {"drain_id": newest["id"], "drain_event": newest["event"], "drain_at": newest["created_at"]}
+        return row | ours | {"drain_metadata": metadata}
+
+    def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
+        self._stage.call("drain", instance_id, reason)
+        row = self._stage.workers[instance_id]
+        if row["is_draining"]:
+            return None
+        row["is_draining"] = 1
+        return self._stage.write(row, "fleet_drained", {"reason": reason})
+
+    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
+        self._stage.call("mark_interrupted", instance_id, reason)
+        row, newest = self._stage.workers[instance_id], self._newest(row_id)
+        if row["is_draining"] and newest and newest["metadata"].get("reason") == reason:
+            return False
+        row["is_draining"] = 1
+        self._stage.write(row, "fleet_drained", {"reason": reason})
+        return True
+
+    def _stands(self, row: Row, drain_id: int) -> bool:
+        newest = self._newest(row["id"])
+        ours = newest is not None and newest["id"] == drain_id and newest["event"] == "fleet_drained"
+        return bool(row["is_draining"] and ours and newest and not newest["metadata"].get("committed"))
+
+    def undrain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
+        self._stage.call("undrain", instance_id, reason)
+        row = self._stage.workers[instance_id]
+        if not self._stands(row, drain_id):
+            return False
+        row["is_draining"] = 0
+        self._stage.write(row, "fleet_undrained", {"reason": reason})
+        return True
+
+    def commit_drain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
+        self._stage.call("commit_drain", instance_id)
+        row = self._stage.workers[instance_id]
+        held = [r for r in self._stage.dispatches.values() if r["worker_id"] == instance_id and r["status"] == "leased"]
+        if not self._stands(row, drain_id) or any(r["lease_expires_at"] > self._stage.now for r in held):
+            return False
+        self._stage.write(row, "fleet_drained", {"reason": reason, "committed": True})
+        return True
+
+    def remove(self, row_id: int, instance_id: str) -> bool:
+        self._stage.call("remove", instance_id)
+        return self._stage.workers.pop(instance_id, None) is not None
+
+
+class FakeGroups:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def groups(self) -> list[Group]:
+        self._stage.call("groups")
+        return list(self._stage.groups.values())
+
+    def group(self, name: str) -> Group | None:
+        self._stage.call("group", name)
+        return self._stage.groups.get(name)
+
+    def group_of(self, instance_id: str) -> str | None:
+        self._stage.call("group_of", instance_id)
+        holds = [g.name for g in self._stage.groups.values() if any(i.id == instance_id for i in g.instances)]
+        return holds[0] if holds else None
+
+    def set_desired(self, group: str, desired: int) -> None:
+        self._stage.call("set_desired", group, desired)
+        self._stage.groups[group] = replace(self._stage.groups[group], desired=desired)
+
+    def suspend_az_rebalance(self, group: str) -> None:
+        self._stage.call("suspend_az_rebalance", group)
+        self._stage.groups[group] = replace(self._stage.groups[group], suspended=frozenset({"AZRebalance"}))
+
+    def terminate(self, instance_id: str, *, decrement: bool) -> bool:
+        self._stage.call("terminate", instance_id, decrement)
+        name = next(g.name for g in self._stage.groups.values() if any(i.id == instance_id for i in g.instances))
+        group = self._stage.groups[name]
+        members = tuple(GroupInstance(i.id, "Terminating") if i.id == instance_id else i for i in group.instances)
+        self._stage.groups[name] = replace(group, desired=group.desired - decrement, instances=members)
+        return True
+
+
+class FakeEc2:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def not_running(self) -> dict[str, Ec2Instance]:
+        self._stage.call("not_running")
+        return {name: one for name, one in self._stage.instances.items() if one.state != "running"}
+
+    def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]:
+        self._stage.call("lookup", *sorted(instance_ids))
+        return {name: self._stage.instances[name] for name in instance_ids if name in self._stage.instances}
+
+
+class FakeMachine:
+    """Every execution that was started keeps its name; `running` are those still on their way."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def start(self, name: str, payload: Mapping[str, object]) -> bool:
+        self._stage.call("start", name)
+        if name in self._stage.executions:
+            return False
+        self._stage.executions[name] = payload
+        self._stage.running.add(name)
+        return True
+
+    def running(self) -> frozenset[str]:
+        self._stage.call("running")
+        return frozenset(self._stage.running)
+
+
+def refused(action: str) -> ClientError:
+    """AWS refuses a call."""
+    return ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, action)
+
+
+PortsT = TypeVar("PortsT")
+
+
+def ports_of(stage: Stage, kind: type[PortsT], **own: Any) -> PortsT:
+    """A flow's Ports with the fake of each name it has."""
+    fakes: dict[str, Any] = own | {
+        "stage": STAGE,
+        "database": FakeDatabase(stage),
+        "jobs": FakeJobs(stage),
+        "workers": FakeWorkers(stage),
+        "groups": FakeGroups(stage),
+        "ec2": FakeEc2(stage),
+        "scale_in": FakeMachine(stage),
+        "machine": FakeMachine(stage),
+        "recorder": stage.recorder,
+    }
+    return kind(**{name: fakes[name] for name in kind.__dataclass_fields__})  # type: ignore[attr-defined]

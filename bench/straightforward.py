@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import boto3
-from fleet_control.act.asg import AutoScaling, Group
+from fleet_control.act.asg import WORKFLOWS_TAG, Group, GroupInstance
 from fleet_control.act.cloudwatch import CloudWatch
 from fleet_control.act.database import Database
 from fleet_control.act.ec2 import Ec2Instance
@@ -80,12 +80,30 @@ WHERE d.workflow_id = %s AND a.event = 'requeued' AND a.created_at >= %s AND a.c
 """
 
 
+def groups(stage: str) -> list[Group]:
+    """As the SDK gives them."""
+    filters: Any = [{"Name": "tag:Stage", "Values": [stage]}, {"Name": "tag-key", "Values": [WORKFLOWS_TAG]}]
+    pages = boto3.client("autoscaling").get_paginator("describe_auto_scaling_groups").paginate(Filters=filters)
+    return [
+        Group(
+            raw["AutoScalingGroupName"],
+            raw["DesiredCapacity"],
+            raw["MinSize"],
+            raw["MaxSize"],
+            tuple(GroupInstance(one["InstanceId"], one["LifecycleState"]) for one in raw["Instances"]),
+            {tag["Key"]: tag["Value"] for tag in raw["Tags"]},
+            frozenset(one["ProcessName"] for one in raw["SuspendedProcesses"]),
+        )
+        for page in pages
+        for raw in page["AutoScalingGroups"]
+    ]
+
+
 class Tick:
     """One look at the stage, fleet by fleet. Decides and changes nothing."""
 
     def __init__(self, database: Database, stage: str) -> None:
         self._database = database
-        self._groups = AutoScaling(boto3.client("autoscaling"), stage)
         self._ec2 = boto3.client("ec2")
         self._stage = stage
 
@@ -93,7 +111,7 @@ class Tick:
         with self._database.stage_lock(f"straightforward-{self._stage}"):
             now = self._database.query(NOW)[0]["now"]
             machines = self._machines()
-            seen = [self._fleet(group, machines, now) for group in self._groups.groups()]
+            seen = [self._fleet(group, machines, now) for group in groups(self._stage)]
             fleets = tuple(sorted((one for one in seen if isinstance(one, Fleet)), key=lambda fleet: fleet.name))
             held = tuple(one for one in seen if isinstance(one, HeldFleet))
             return plan(Observation(now, fleets, held), 1_000_000)
@@ -163,7 +181,6 @@ class Publish:
 
     def __init__(self, database: Database, stage: str, namespace: str) -> None:
         self._database = database
-        self._groups = AutoScaling(boto3.client("autoscaling"), stage)
         self._cloudwatch = CloudWatch(boto3.client("cloudwatch"), namespace)
         self._stage = stage
 
@@ -171,7 +188,7 @@ class Publish:
         now = self._database.query(NOW)[0]["now"]
         window = Window.before(now, 60)
         loads = [self._load(row, window) for row in self._database.query(ACTIVE)]
-        served = frozenset(slug for group in self._groups.groups() for slug in group.workflows)
+        served = frozenset(slug for group in groups(self._stage) for slug in group.workflows)
         result = publication(self._stage, now, window, loads, served)
         for start in range(0, len(result.points), METRICS_A_CALL):
             self._cloudwatch.put(result.points[start : start + METRICS_A_CALL])

@@ -109,13 +109,17 @@ def _safe(fields: Mapping[str, object]) -> dict[str, object]:
     return {f"{name}_" if name in _TAKEN else name: value for name, value in fields.items()}
 
 
-def correlation_id(event: Mapping[str, Any]) -> str | None:
-    """What ties this invocation to its cause: EventBridge id, SNS message id, CloudFormation request, execution."""
+def correlation_id(event: Any) -> str | None:
+    """What ties this invocation to its cause: EventBridge id, SNS message id, CloudFormation request, execution.
+
+    None for whatever has none of them: an event is not parsed yet when this is asked.
+    """
     if not isinstance(event, Mapping):
         return None
     for key in ("id", "RequestId", "execution"):
         if isinstance(event.get(key), str):
             return str(event[key])
-    records = event.get("Records") or [{}]
-    message_id = records[0].get("Sns", {}).get("MessageId")
-    return str(message_id) if message_id else None
+    match event:
+        case {"Records": [{"Sns": {"MessageId": str(message_id)}}, *_]}:
+            return message_id or None
+    return None

@@ -57,7 +57,7 @@ def _do(request: CustomResourceRequest, bring_up: Callable[[], Data], kept: str,
         recorder.decision(rule="delete", reason=f"{kept} stay as they are")
         return {}
     if request.request_type not in ("Create", "Update"):
-        raise BadEvent(f"RequestType {request.request_type!r} is none of Create, Update, Delete")
+        raise BadEvent(f"RequestType {request.request_type[:40]!r} is none of Create, Update, Delete")
     return bring_up()
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from fleet_control.errors import BadEvent
+from fleet_control.messages.parse import explain
 
+# What is no text counts as absent, so that a request with an address gets its answer whatever else is wrong with it.
+Text = Annotated[str, BeforeValidator(lambda raw: raw if isinstance(raw, str) else "")]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Properties = TypeVar("Properties", bound=BaseModel)
 
@@ -19,13 +22,13 @@ class _Model(BaseModel):
 class CustomResourceRequest(_Model):
     """Without a `response_url` it is a call by hand or by the migration job: nobody waits for an answer."""
 
-    request_type: str = Field(alias="RequestType")
-    response_url: str = Field(default="", alias="ResponseURL", repr=False)
-    stack_id: str = Field(default="", alias="StackId")
-    request_id: str = Field(default="", alias="RequestId")
-    logical_id: str = Field(default="", alias="LogicalResourceId")
-    physical_id: str = Field(default="", alias="PhysicalResourceId")
-    properties: dict[str, Any] = Field(default_factory=dict, alias="ResourceProperties")
+    request_type: Text = Field(default="", alias="RequestType")
+    response_url: Text = Field(default="", alias="ResponseURL", repr=False)
+    stack_id: Text = Field(default="", alias="StackId")
+    request_id: Text = Field(default="", alias="RequestId")
+    logical_id: Text = Field(default="", alias="LogicalResourceId")
+    physical_id: Text = Field(default="", alias="PhysicalResourceId")
+    properties: Any = Field(default_factory=dict, alias="ResourceProperties")
 
 
 class TenantPools(_Model):
@@ -53,7 +56,5 @@ def _validated(model: type[Properties], raw: Any) -> Properties:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        # Without the input: an event carries a signed URL.
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raise BadEvent(text) from None
+        # Not chained and without the input: an event carries a signed URL.
+        raise BadEvent(explain(error)) from None

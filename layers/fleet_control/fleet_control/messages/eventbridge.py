@@ -46,8 +46,10 @@ class InterruptionWarning(_Event):
 
 
 class StateDetail(_Model):
+    """Of a running or stopped instance nothing is concluded: another state here is a rule that was widened."""
+
     instance_id: InstanceId = Field(alias="instance-id")
-    state: str
+    state: Literal["shutting-down", "terminated"]
 
 
 class InstanceStateChange(_Event):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from fleet_control.errors import BadEvent
 from fleet_control.messages.alarm import AlarmNotification
@@ -12,6 +13,9 @@ from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, 
 from fleet_control.messages.tasks import InterruptionTask, ScaleInTask, Tick
 
 T = TypeVar("T")
+
+KIND = frozenset({"step", "Records", "source", "detail-type"})
+"""The fields by which messages are told apart."""
 
 Nudge = Tick | AlarmNotification | JobQueued | GroupEvent
 SpotMessage = InterruptionTask | InterruptionWarning | InstanceStateChange
@@ -41,10 +45,17 @@ def _parse(adapter: TypeAdapter[T], event: Any) -> T:
     try:
         return adapter.validate_python(event)
     except ValidationError as error:
-        raise BadEvent(_explain(error)) from error
+        # Not chained: pydantic's text would carry the event into the log.
+        raise BadEvent(explain(error)) from None
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Where and why, without the event itself: it may carry what no log should."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:5])
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in _of_its_kind(found)[:5])
+
+
+def _of_its_kind(found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Of a union every member complains. Only those count that the event's own kind does not rule out, if any."""
+    ruled_out = {fault["loc"][0] for fault in found if len(fault["loc"]) == 2 and fault["loc"][1] in KIND}
+    return [fault for fault in found if not fault["loc"] or fault["loc"][0] not in ruled_out] or found

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fleet_control.errors import BadEvent
+from fleet_control.messages.parse import explain
 
 
 class MetricsSchedule(BaseModel):
@@ -28,4 +29,4 @@ def parse_metrics_schedule(event: Any) -> MetricsSchedule:
     try:
         return MetricsSchedule.model_validate(event)
     except ValidationError as error:
-        raise BadEvent(f"metrics schedule: {error.errors(include_url=False)}") from error
+        raise BadEvent(f"metrics schedule: {explain(error)}") from None

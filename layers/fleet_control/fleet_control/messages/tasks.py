@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime
 
 
 class _Model(BaseModel):
@@ -30,7 +29,7 @@ class DrainOnItsWay(_Model):
     workflows: tuple[str, ...]
     look_seconds: int = Field(gt=0)
     limit_seconds: float = Field(ge=0)
-    polled_at: datetime | None = None
+    polled_at: NaiveDatetime | None = None
 
 
 class ScaleInTask(_Model):

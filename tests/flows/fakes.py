@@ -311,7 +311,7 @@ PortsT = TypeVar("PortsT")
 
 def ports_of(stage: Stage, kind: type[PortsT], **own: Any) -> PortsT:
     """A flow's Ports with the fake of each name it has."""
-    fakes: dict[str, Any] = own | {
+    fakes: dict[str, Any] = {
         "stage": STAGE,
         "database": FakeDatabase(stage),
         "jobs": FakeJobs(stage),
@@ -321,5 +321,5 @@ def ports_of(stage: Stage, kind: type[PortsT], **own: Any) -> PortsT:
         "scale_in": FakeMachine(stage),
         "machine": FakeMachine(stage),
         "recorder": stage.recorder,
-    }
+    } | own
     return kind(**{name: fakes[name] for name in kind.__dataclass_fields__})  # type: ignore[attr-defined]

@@ -34,7 +34,7 @@ class AnswerNotSent(FleetControlError):  # noqa: N818 - what happened, like its 
 
 def put(url: str, body: bytes) -> None:
     """Retries; the content type must be empty, since the signature covers it. Raises AnswerNotSent."""
-    if urlsplit(url).scheme not in ("https", "http"):
+    if not _is_web_address(url):
         raise BadEvent("the ResponseURL is not a web address")
     request = Request(url, data=body, method="PUT", headers={"Content-Type": ""})  # noqa: S310 - scheme checked
     for attempt in range(1, ATTEMPTS + 1):
@@ -46,6 +46,14 @@ def put(url: str, body: bytes) -> None:
                 # The error's type only: its text may hold the signed URL.
                 raise AnswerNotSent(f"ResponseURL: {type(error).__name__} at attempt {attempt}") from None
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.isascii() and parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 @dataclass

@@ -168,6 +168,11 @@ class Database:
             )
         except OSError as error:
             raise DatabaseUnavailable(f"the CA file {self._ca_file} (DB_CA_FILE) cannot be used: {error}") from error
+        except (pymysql.MySQLError, *database_errors.GARBLED) as error:
+            if isinstance(error, pymysql.MySQLError) and not database_errors.is_lost(error):
+                raise
+            where = f"{login.host}:{login.port}"
+            raise DatabaseUnavailable(f"no MariaDB answers at {where}: check host and port of the secret") from error
         self.statements += _SET_UP_STATEMENTS
         self._used_at = _clocks()
         return connection

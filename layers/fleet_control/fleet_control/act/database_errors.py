@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 
 from pymysql import MySQLError
 from pymysql.constants import CR, ER
@@ -13,6 +14,8 @@ from fleet_control.errors import DatabaseBusy, DatabaseUnavailable, FleetControl
 ACCESS_DENIED = ER.ACCESS_DENIED_ERROR
 _STATEMENT_TIMEOUT = 1969
 _LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 0, 1927, 4031}
+# What the driver makes of a greeting that is none.
+GARBLED = (struct.error, LookupError, ValueError, AssertionError)
 # A user without any grant on a table is told of the grant before the table, so a missing table looks like both.
 _NOT_MIGRATED = {
     ER.NO_SUCH_TABLE,

@@ -23,7 +23,7 @@ class DatabaseLogin(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     host: str = Field(min_length=1)
-    port: int = 3306
+    port: int = Field(default=3306, ge=1, le=65_535)
     username: str = Field(min_length=1)
     password: SecretStr
 

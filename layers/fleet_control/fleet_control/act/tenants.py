@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import pymysql
 
 from fleet_control.act.database import Database
-from fleet_control.errors import FleetControlError, SchemaNotMigrated
+from fleet_control.errors import BadEvent, FleetControlError, SchemaNotMigrated
 
 USER = "fleet_control"
 _ACCOUNT = (USER, "%")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _GRANTEE = f"'{USER}'@'%'"
 
 # Exactly what the statements of this package need: table → privilege → columns (none: the whole table).
@@ -36,15 +38,18 @@ GRANTS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-# What the user holds beyond GRANTS, whoever gave it: an older release, or somebody in a hurry.
+# What the user holds beyond GRANTS, whoever gave it: an older release, or somebody in a hurry. Names come quoted.
 _HELD = """
 SELECT privilege_type AS privilege, '*.*' AS target, NULL AS col
 FROM information_schema.user_privileges WHERE grantee = %(grantee)s AND privilege_type <> 'USAGE'
-UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.*'), NULL
+UNION ALL SELECT privilege_type, CONCAT('`', REPLACE(table_schema, '`', '``'), '`.*'), NULL
 FROM information_schema.schema_privileges WHERE grantee = %(grantee)s
-UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.`', table_name, '`'), NULL
+UNION ALL SELECT privilege_type,
+       CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'), NULL
 FROM information_schema.table_privileges WHERE grantee = %(grantee)s
-UNION ALL SELECT privilege_type, CONCAT('`', table_schema, '`.`', table_name, '`'), column_name
+UNION ALL SELECT privilege_type,
+       CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'),
+       REPLACE(column_name, '`', '``')
 FROM information_schema.column_privileges WHERE grantee = %(grantee)s
 """
 
@@ -58,7 +63,7 @@ class UserRefused(FleetControlError):  # noqa: N818 - what happened, like its si
 
 
 class TenantDatabases:
-    """Names are the caller's to validate: they become identifiers."""
+    """Names become identifiers, which cannot be bound as parameters: every one goes through `_quoted`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -66,7 +71,7 @@ class TenantDatabases:
     def create(self, name: str) -> None:
         """Leaves a database that exists as it is."""
         self._database.execute(
-            f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+            f"CREATE DATABASE IF NOT EXISTS {_quoted(name)} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
         )
 
     def set_user(self, password: str) -> None:
@@ -84,7 +89,7 @@ class TenantDatabases:
         for table, privileges in GRANTS.items():
             what = ", ".join(_clause(privilege, columns) for privilege, columns in privileges.items())
             try:
-                self._database.execute(f"GRANT {what} ON `{central}`.`{table}` TO %s@%s", _ACCOUNT)
+                self._database.execute(f"GRANT {what} ON {_quoted(central)}.`{table}` TO %s@%s", _ACCOUNT)
             except SchemaNotMigrated:
                 pending.append(f"{central}.{table}")
         return tuple(pending)
@@ -96,10 +101,19 @@ class TenantDatabases:
         surplus = sorted(held - _wanted(central), key=str)
         for privilege, target, column in surplus:
             what = _clause(privilege, (column,) if column else ())
-            self._database.execute(f"REVOKE {what} ON {target} FROM %s@%s", _ACCOUNT)
+            # A grant on `pool_%` holds a percent sign, which the driver would take for a parameter.
+            revoke = f"REVOKE {what} ON {target}".replace("%", "%%")
+            self._database.execute(f"{revoke} FROM %s@%s", _ACCOUNT)
         return tuple(
             f"{_clause(privilege, (column,) if column else ())} on {target}" for privilege, target, column in surplus
         )
+
+
+def _quoted(name: str) -> str:
+    """The name as an identifier. Raises BadEvent for anything but a plain one, wherever it came from."""
+    if not _NAME.fullmatch(name):
+        raise BadEvent(f"{name!r} is no database name: it must match ^{_NAME.pattern}$")
+    return f"`{name}`"
 
 
 def _clause(privilege: str, columns: tuple[str, ...]) -> str:

@@ -1,0 +1,94 @@
+"""The templates' roles, and one exercised stage for all tests here: run once, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cloud.journal import read
+from lab.iam.requests import Call, calls
+from lab.iam.roles import Role, Stacks, read_roles
+from lab.render import PSEUDO_PARAMETERS, render
+from tests.template.resolve import resolve_stacks
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
+PARAMETERS = {
+    "Stage": "staging",
+    "ApiBaseUrl": "https://api.example.com",
+    "PrivateSubnetIds": "subnet-1,subnet-2",
+    "ControlPlaneSecurityGroupId": "sg-control",
+    "GpuSecurityGroupId": "sg-gpu",
+}
+EXERCISE_SECONDS = 150
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an exercised stage left behind."""
+
+    directory: Path
+
+    @cached_property
+    def calls(self) -> list[Call]:
+        return calls(read(self.directory / "run" / "journal.jsonl"), ACCOUNT)
+
+    @cached_property
+    def markers(self) -> Mapping[str, str]:
+        """The run's secrets, by what they are."""
+        found: Mapping[str, str] = json.loads((self.directory / "markers.json").read_text())
+        return found
+
+    def evidence(self, file: str) -> Any:
+        return json.loads((self.directory / "evidence" / file).read_text())
+
+    def produced(self) -> list[Path]:
+        """Every file of the run but the database's own data and keys."""
+        own = [self.directory / "run" / "mariadb" / part for part in ("data", "tls")]
+        files = [path for top in ("run", "evidence") for path in (self.directory / top).rglob("*") if path.is_file()]
+        return [path for path in files if not any(folder in path.parents for folder in own)]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Whichever test process comes first makes it; the others wait and read."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    directory = directory / "privilege-run"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (directory / "markers.json").exists():
+            exercise(directory)
+    return Run(directory)
+
+
+def exercise(directory: Path) -> None:
+    path = os.pathsep.join([str(ROOT / "layers" / "fleet_control"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": path, "AWS_DEFAULT_REGION": "us-east-1"}
+    command = [sys.executable, "-m", "tests.privilege.exercise", str(directory)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=EXERCISE_SECONDS
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="session")
+def stacks() -> Stacks:
+    return resolve_stacks(render(ROOT / "template.yaml", PARAMETERS), PARAMETERS)
+
+
+@pytest.fixture(scope="session")
+def roles(stacks: Stacks) -> dict[str, Role]:
+    return read_roles(stacks)

@@ -1,0 +1,205 @@
+"""What an exercised stage can be asked of itself: everything in which a secret could turn up, and every statement."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pymysql
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+from lab import demo, observer
+from lab.cloud.custom import ResponseDesk
+from lab.cloud.functions import LambdaService
+from lab.cloud.names import ACCOUNT, REGION
+from lab.world import ROOT, World
+
+from .statements import FORBIDDEN
+
+USER = "fleet_control"
+
+
+class Recording:
+    """What is noted while the stage lives. `markers` are its secrets by what they are."""
+
+    def __init__(self, directory: Path) -> None:
+        self.evidence = directory / "evidence"
+        self.evidence.mkdir(parents=True, exist_ok=True)
+        self.markers: dict[str, str] = {}
+        self.refusals: list[str] = []
+        self._given_up: set[str] = set()
+
+    def watch(self, world: World) -> None:
+        world.journal.listen(self._hear)
+        log_statements(world)
+
+    def _hear(self, entry: Mapping[str, Any]) -> None:
+        if entry["kind"] == "dead_letter":
+            self._given_up.add(entry["function"])
+
+    def given_up(self) -> set[str]:
+        """Functions that have sent an event to their failure destination."""
+        return set(self._given_up)
+
+    @contextmanager
+    def of_invocations(self) -> Iterator[None]:
+        """Every event that a function got and what it answered."""
+        invoke = LambdaService.invoke
+
+        def recorded(service: LambdaService, name: str, payload: bytes) -> Any:
+            result = invoke(service, name, payload)
+            self._add("invocations.jsonl", {"event": payload.decode(), "answer": result.payload.decode()})
+            return result
+
+        with patch.object(LambdaService, "invoke", recorded):
+            yield
+
+    @contextmanager
+    def of_answers(self) -> Iterator[None]:
+        """What CloudFormation was told."""
+        take = ResponseDesk.take
+
+        def recorded(desk: ResponseDesk, path: str, answer: dict[str, Any]) -> None:
+            self._add("answers.jsonl", answer)
+            take(desk, path, answer)
+
+        with patch.object(ResponseDesk, "take", recorded):
+            yield
+
+    def _add(self, file: str, entry: Any) -> None:
+        with (self.evidence / file).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(entry) + "\n")
+
+    def keep(self, file: str, content: Any) -> None:
+        (self.evidence / file).write_text(json.dumps(content, default=str, indent=1), encoding="utf-8")
+
+    def marker(self, what: str) -> str:
+        """A new secret that is recognised wherever it turns up."""
+        self.markers[what] = f"marked{secrets.token_hex(12)}"
+        return self.markers[what]
+
+    def wrong_secrets(self, right: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """(secret, its wrong text), of the kinds that tempt an error to quote the value."""
+        yield "master-credentials", json.dumps({**right, "password": self.marker("wrong password")})
+        yield "master-credentials", '{"username": "admin", "password": "' + self.marker("secret that is not JSON")
+        without_host = {key: value for key, value in right.items() if key != "host"}
+        yield "master-credentials", json.dumps({**without_host, "password": self.marker("secret without a host")})
+        yield "fleet-control", json.dumps({**right, "password": self.marker("secret of another user")})
+
+
+def collect(world: World, recording: Recording, began: float) -> None:
+    """Ask the stage for everything, while it still stands."""
+    recording.markers |= real_secrets(world)
+    recording.keep("statements.json", statements(world))
+    recording.keep("logins.json", logins(world))
+    recording.keep("forbidden.json", refused(world, recording.markers["password of fleet_control"]))
+    recording.keep("histories.json", histories())
+    recording.keep("environments.json", environments(world))
+    recording.keep("templates.json", templates(world))
+    recording.keep("queues.json", queues(world))
+    recording.keep("refusals.json", recording.refusals)
+    seconds = time.time() - began
+    told = observer.gather(world.run_dir, world.connect, world.cloud.client("autoscaling", "observer"))
+    options = demo.Options(run=recording.evidence, seed=0, short=True)
+    demo.write_results(options, observer.summarize(told, seconds), told, began)
+
+
+def real_secrets(world: World) -> dict[str, str]:
+    manager, parameters = world.cloud.client("secretsmanager"), world.cloud.client("ssm")
+    fleet = parameters.get_parameter(Name=f"/bp/{world.stage}/fleet-secret", WithDecryption=True)
+    ours = manager.get_secret_value(SecretId=f"/bp/{world.stage}/rds/fleet-control")["SecretString"]
+    return {
+        "password of the master": world.database.master.password,
+        "password of fleet_control": json.loads(ours)["password"],
+        "fleet secret": fleet["Parameter"]["Value"],
+        "signature of CloudFormation's URL": "X-Amz-Signature",
+    }
+
+
+def log_statements(world: World) -> None:
+    """From now until it stops, the server keeps every statement with the account that sent it."""
+    with world.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1")
+
+
+def statements(world: World) -> list[str]:
+    """Everything our user has sent, values in place, each form of it once."""
+    with world.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT CAST(argument AS CHAR) AS statement FROM mysql.general_log"
+            " WHERE user_host LIKE %s AND command_type = 'Query'",
+            (f"{USER}[%",),
+        )
+        return [row["statement"] for row in cursor.fetchall()]
+
+
+def logins(world: World) -> list[str]:
+    """Who has logged in since the exercise began, to what and how: `user@host on database using TCP/IP`."""
+    with world.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT CAST(argument AS CHAR) AS login FROM mysql.general_log WHERE command_type = 'Connect'"
+        )
+        return [row["login"] for row in cursor.fetchall()]
+
+
+def refused(world: World, password: str) -> dict[str, str | None]:
+    """Each forbidden statement, as our user on the deployed database: the server's error, None when it went through."""
+    return {statement: _error(world, password, statement) for statement in FORBIDDEN}
+
+
+def _error(world: World, password: str, statement: str) -> str | None:
+    with world.connect(user=USER, password=password) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except pymysql.MySQLError as error:
+            return str(error)
+        return None
+
+
+def histories() -> list[Any]:
+    """The history of every execution of every machine, Express ones too, as GetExecutionHistory tells it."""
+    machines = stepfunctions_parser_backends[ACCOUNT][REGION].state_machines
+    return [
+        {"execution": execution.execution_arn, "events": execution.to_history_output()["events"]}
+        for machine in machines
+        for execution in machine.executions
+    ]
+
+
+def environments(world: World) -> dict[str, Any]:
+    """The variables of each function, as deployed and as its process sees them."""
+    api = world.cloud.client("lambda")
+    functions = api.list_functions()["Functions"]
+    service = world.cloud.functions
+    assert isinstance(service, LambdaService)
+    processes = {name: pool.function.environment() for name, pool in service._pools.items()}
+    return {"deployed": {f["FunctionName"]: f["Environment"] for f in functions}, "processes": processes}
+
+
+def templates(world: World) -> dict[str, Any]:
+    """The sources with their defaults, and what was deployed of them."""
+    formation = world.cloud.client("cloudformation")
+    stacks = [stack["StackName"] for stack in formation.describe_stacks()["Stacks"]]
+    sources = [ROOT / "template.yaml", *sorted((ROOT / "stacks").glob("*.yaml"))]
+    deployed = {name: formation.get_template(StackName=name)["TemplateBody"] for name in stacks}
+    return deployed | {path.name: path.read_text(encoding="utf-8") for path in sources}
+
+
+def queues(world: World) -> list[str]:
+    """The bodies in the queues of failed invocations and undelivered events."""
+    api = world.cloud.client("sqs")
+    urls = api.list_queues().get("QueueUrls", [])
+    return [
+        message["Body"]
+        for url in urls
+        for _ in range(5)
+        for message in api.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=600).get(
+            "Messages", []
+        )
+    ]

@@ -12,16 +12,14 @@ from typing import Any
 
 from moto.autoscaling.exceptions import ValidationError
 from moto.autoscaling.models import autoscaling_backends
-from moto.ec2.models.instances import InstanceState as Ec2State
-from moto.ssm.models import ssm_backends
 
 from lab.cloud.activities import Activities, Activity, place
 from lab.cloud.events import EventBus, event
+from lab.cloud.instances import as_spot, change_state, instance_arn, interruption_warning
 from lab.cloud.journal import Journal
 from lab.cloud.names import ACCOUNT, REGION
 from lab.cloud.timers import Timers
 
-EC2_STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 OnRunning = Callable[[str, str, dict[str, str]], None]
 OnGone = Callable[[str], None]
 
@@ -43,18 +41,6 @@ def find_group(name: str) -> Any:
     if group is None:
         raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
     return group
-
-
-def _as_spot(group: Any, instance: Any) -> None:
-    """What moto leaves out of an instance launched by a mixed instances policy: market, type, and the image's id."""
-    instance.lifecycle = "spot"
-    policy = group.mixed_instances_policy or {"LaunchTemplate": {}}
-    overrides = [override for override in policy["LaunchTemplate"].get("Overrides", []) if override]
-    if overrides:
-        instance.instance_type = overrides[0]["InstanceType"]
-    if str(instance.image_id).startswith("resolve:ssm:"):
-        parameter = ssm_backends[ACCOUNT][REGION].get_parameter(instance.image_id.removeprefix("resolve:ssm:"))
-        instance.image_id = parameter.value
 
 
 class AutoScaling:
@@ -115,9 +101,7 @@ class AutoScaling:
         with self._lock:
             group, state = self._managed(instance_id)
             self._note(state, group, "warned", "spot interruption notice")
-            arn = f"arn:aws:ec2:{state.instance.availability_zone}:instance/{instance_id}"
-            detail = {"instance-id": instance_id, "instance-action": "terminate"}
-            warning = event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail, [arn])
+            warning = interruption_warning(state.instance)
             for _ in range(deliveries):
                 self._bus.put(warning)
             if state.lifecycle_state == "Terminating":
@@ -131,7 +115,7 @@ class AutoScaling:
         with self._lock:
             group, state = self._managed(instance_id)
             self._go_dark(state, group, "terminated without warning")
-            self._ec2_state(state.instance, "terminated")
+            change_state(self._bus, state.instance, "terminated")
             cause = "taken out of service in response to an EC2 health check indicating it has been terminated"
             self._timers.after(self._pace.notice_death, lambda: self._take_out_later(instance_id, cause))
 
@@ -170,10 +154,10 @@ class AutoScaling:
         group.replace_autoscaling_group_instances(1, group.get_propagated_tags())
         state = group.instance_states[-1]
         state.lifecycle_state, state.protected_from_scale_in = "Pending", False
-        _as_spot(group, state.instance)
+        as_spot(group, state.instance)
         activity = self.activities.launching(group.name, state.instance)
         self._note(state, group, "pending", activity.cause)
-        self._ec2_state(state.instance, "pending")
+        change_state(self._bus, state.instance, "pending")
         self._timers.after(self._pace.launch, lambda: self._enter_service(group, state, activity))
 
     def _enter_service(self, group: Any, state: Any, activity: Activity) -> None:
@@ -181,7 +165,7 @@ class AutoScaling:
             if state.lifecycle_state != "Pending":
                 activity.finish("Cancelled")
                 return
-            self._ec2_state(state.instance, "running")
+            change_state(self._bus, state.instance, "running")
             state.lifecycle_state = "InService"
             state.protected_from_scale_in = group.new_instances_protected_from_scale_in
             activity.finish("Successful")
@@ -218,7 +202,7 @@ class AutoScaling:
             return
         self._dark.add(state.instance_id)
         self._note(state, group, "terminating", cause)
-        self._ec2_state(state.instance, "shutting-down")
+        change_state(self._bus, state.instance, "shutting-down")
         if self.on_gone is not None:
             self._hook(self.on_gone, state.instance_id)
 
@@ -226,7 +210,7 @@ class AutoScaling:
         with self._lock:
             if state not in group.instance_states:
                 return
-            self._ec2_state(state.instance, "terminated")
+            change_state(self._bus, state.instance, "terminated")
             group.instance_states = [other for other in group.instance_states if other is not state]
             activity.finish("Successful")
             self._note(state, group, "terminated", activity.cause)
@@ -242,23 +226,11 @@ class AutoScaling:
                     return group, state
         raise ValidationError(f"Instance Id not found - No managed instance found for instance ID {instance_id}")
 
-    def _ec2_state(self, instance: Any, name: str) -> None:
-        if instance.state == name:
-            return
-        if name == "terminated":
-            instance.terminate()
-        else:
-            instance._state = Ec2State(name, EC2_STATES[name])
-        arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance.id}"
-        detail = {"instance-id": instance.id, "state": name}
-        self._bus.put(event("aws.ec2", "EC2 Instance State-change Notification", detail, [arn]))
-
     def _announce(self, group: Any, state: Any, activity: Activity, kind: str) -> None:
         origin, to = ("EC2", "AutoScalingGroup") if "Launch" in kind else ("AutoScalingGroup", "EC2")
         detail = {**activity.detail(), "RequestId": str(uuid.uuid4()), "EC2InstanceId": state.instance_id}
         detail |= {"Origin": origin, "Destination": to, "Details": place(state.instance)}
-        arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{state.instance_id}"
-        self._bus.put(event("aws.autoscaling", kind, detail, [group.arn, arn]))
+        self._bus.put(event("aws.autoscaling", kind, detail, [group.arn, instance_arn(state.instance)]))
 
     def _hook(self, hook: Callable[..., None], *arguments: Any) -> None:
         def run() -> None:

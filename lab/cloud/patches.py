@@ -42,6 +42,7 @@ from lab.cloud.calls import CallLog
 from lab.cloud.events import EventBus, iso
 from lab.cloud.functions import Functions, Result, ThrottledError
 from lab.cloud.groups import AutoScaling
+from lab.cloud.topics import sns_record
 
 
 @dataclass(frozen=True)
@@ -176,28 +177,6 @@ def _sns_publish(functions: Functions) -> Any:
         functions.invoke_async(subscription.endpoint, json.dumps({"Records": [record]}).encode())
 
     return publish
-
-
-def sns_record(subscription: Any, message: str, message_id: str, subject: str | None) -> dict[str, Any]:
-    """One record of the event SNS invokes a function with."""
-    return {
-        "EventVersion": "1.0",
-        "EventSubscriptionArn": subscription.arn,
-        "EventSource": "aws:sns",
-        "Sns": {
-            "Type": "Notification",
-            "MessageId": message_id,
-            "TopicArn": subscription.topic.arn,
-            "Subject": subject,
-            "Message": message,
-            "Timestamp": iso().replace("Z", ".000Z"),
-            "SignatureVersion": "1",
-            "Signature": "lab",
-            "SigningCertUrl": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService.pem",
-            "UnsubscribeUrl": f"https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={subscription.arn}",
-            "MessageAttributes": {},
-        },
-    }
 
 
 def _sent(message: dict[str, Any]) -> dict[str, Any]:

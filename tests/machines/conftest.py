@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from lab.cloud.aws import Cloud
-from lab.cloud.functions import FakeLambda, function_arn
+from lab.cloud.functions import FakeLambda
 from lab.cloud.machines import hurried
+from lab.cloud.names import function_arn
 
 FILES = Path(__file__).parents[2] / "statemachines"
 HURRY = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3
+from fleet_control.act.aws import client
 
 ROLE = "arn:aws:iam::123456789012:role/machine"
 ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:"
@@ -31,33 +31,33 @@ def create_group(slug: str = "image-to-video", *, stage: str = "staging", desire
             for key, value in tags.items()
         ],
     }
-    boto3.client("autoscaling").create_auto_scaling_group(**(group | changes))
+    client("autoscaling").create_auto_scaling_group(**(group | changes))
     return name
 
 
 def create_template(name: str) -> None:
     data: Any = {"ImageId": "ami-12c6146b", "InstanceType": "g4dn.xlarge"}
-    boto3.client("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
+    client("ec2").create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
 
 
 def members(group: str) -> list[str]:
-    found = boto3.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+    found = client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
     return [instance["InstanceId"] for instance in found["AutoScalingGroups"][0]["Instances"]]
 
 
 def desired(group: str) -> int:
-    found = boto3.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
-    return found["AutoScalingGroups"][0]["DesiredCapacity"]
+    found = client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+    return int(found["AutoScalingGroups"][0]["DesiredCapacity"])
 
 
 def create_machine(name: str = "bp-staging-scale-in") -> str:
     definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}}
-    api = boto3.client("stepfunctions")
-    return api.create_state_machine(name=name, definition=json.dumps(definition), roleArn=ROLE)["stateMachineArn"]
+    api = client("stepfunctions")
+    return str(api.create_state_machine(name=name, definition=json.dumps(definition), roleArn=ROLE)["stateMachineArn"])
 
 
 def executions(arn: str) -> dict[str, Any]:
     """Input by name of every execution that was ever started."""
-    api = boto3.client("stepfunctions")
+    api = client("stepfunctions")
     found = api.list_executions(stateMachineArn=arn)["executions"]
     return {e["name"]: json.loads(api.describe_execution(executionArn=e["executionArn"])["input"]) for e in found}

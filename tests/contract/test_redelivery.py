@@ -1,0 +1,162 @@
+"""Every sample of capacity, delivered twice to its handler: MariaDB and an emulated account, nothing faked between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet_control.act.aws import client
+from fleet_control.act.tenants import USER
+
+from lab.mariadb import Connection, MariaDb
+
+from .account import create_group, create_machine, executions
+from .account import desired as desired_of
+from .account import members as members_of
+from .conftest import PASSWORD, Add, ago, leased
+from .handlers import Context, load
+
+EVENTS = Path(__file__).parents[2] / "events"
+SAMPLE_INSTANCE = "i-0a1b2c3d4e5f60718"
+GROUP = "asg-staging-image-to-video"
+TABLES = ("ai_job_dispatches", "comfy_ui_workers", "worker_workflows", "worker_audit_logs")
+
+
+class World:
+    """One fleet with one instance, whose worker is row 1."""
+
+    def __init__(self, root: Connection, arns: list[str]) -> None:
+        self._root, self._arns = root, arns
+        (self.instance,) = members_of(GROUP)
+
+    def sample(self, name: str) -> dict[str, Any]:
+        """The sample, about this world's instance."""
+        text = (EVENTS / f"{name}.json").read_text().replace(SAMPLE_INSTANCE, self.instance)
+        event: dict[str, Any] = json.loads(text)
+        return event
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything a delivery could change."""
+        tables = {table: self._rows(table) for table in TABLES}
+        groups = {"desired": desired_of(GROUP), "members": members_of(GROUP)}
+        return tables | groups | {arn: executions(arn) for arn in self._arns}
+
+    def _rows(self, table: str) -> list[dict[str, Any]]:
+        with self._root.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
+            return list(cursor.fetchall())
+
+
+@pytest.fixture
+def world(aws: None, mariadb: MariaDb, root: Connection, workflow: int, monkeypatch: pytest.MonkeyPatch) -> World:
+    secret = mariadb.master_secret() | {"username": USER, "password": PASSWORD}
+    client("secretsmanager").create_secret(Name="/bp/staging/rds/fleet-control", SecretString=json.dumps(secret))
+    scale_in, spot = create_machine(), create_machine("bp-staging-spot-interruption")
+    environment = {
+        "STAGE": "staging",
+        "DB_SECRET_ID": "/bp/staging/rds/fleet-control",
+        "DB_CA_FILE": str(mariadb.ca_file),
+        "SCALE_IN_MACHINE_ARN": scale_in,
+        "SPOT_INTERRUPTION_MACHINE_ARN": spot,
+        "FLEET_WORKER_LIMIT": "50",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    create_group(desired=1)
+    return World(root, [scale_in, spot])
+
+
+@pytest.fixture
+def crew(world: World, worker: Add) -> int:
+    """The instance's worker: seen a moment ago, idle for an hour."""
+    return worker(worker_id=world.instance, registration_source="fleet", created_at=ago(3600))
+
+
+FUNCTIONS = ("reconcile", "scale_in", "scale_to_zero", "spot_interruption")
+Setting = Callable[[World, Add, Add], None]
+
+
+def jobs_wait(world: World, job: Add, audit: Add) -> None:
+    for _ in range(5):
+        job()
+
+
+def queue_is_empty(world: World, job: Add, audit: Add) -> None:
+    job(status="completed", created_at=ago(4000), updated_at=ago(3600))
+
+
+def holds_a_job(world: World, job: Add, audit: Add) -> None:
+    job(**leased(600, world.instance, attempts=2), lease_token="t-1")
+
+
+def drained(world: World, job: Add, audit: Add, *, seconds_ago: float = 5) -> None:
+    world._root.cursor().execute("UPDATE comfy_ui_workers SET is_draining = 1, last_seen_at = %s", ("2026-01-01",))
+    audit("fleet_drained", 0, seconds_ago, worker_id=1, metadata='{"reason": "idle"}')
+
+
+def drained_long_ago(world: World, job: Add, audit: Add) -> None:
+    drained(world, job, audit, seconds_ago=70)
+
+
+@pytest.fixture
+def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], None]:
+    return lambda setting: setting(world, job, audit)
+
+
+@pytest.mark.parametrize(
+    ("sample", "setting", "changed"),
+    [
+        ("reconcile_tick", jobs_wait, {"desired", "members"}),
+        ("reconcile_tick", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs", "scale-in"}),
+        ("scale_to_zero_queue_empty", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs", "scale-in"}),
+        ("scale_to_zero_queue_empty", jobs_wait, set()),
+        ("scale_in_look", drained, set()),
+        ("scale_in_terminate", drained_long_ago, {"worker_audit_logs", "desired", "members"}),
+        ("scale_in_terminate", holds_a_job, set()),
+        ("scale_in_release", drained, {"comfy_ui_workers", "worker_audit_logs"}),
+        ("spot_interruption_warning", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_shutting_down", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_terminated", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_respond", holds_a_job, {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}),
+    ],
+)
+def test_a_second_delivery_changes_nothing_more(
+    world: World, scene: Callable[[Setting], None], sample: str, setting: Setting, changed: set[str]
+) -> None:
+    scene(setting)
+    handler = load(next(name for name in FUNCTIONS if sample.startswith(name))).handler
+    event, before = world.sample(sample), world.snapshot()
+    handler(event, Context())
+    once = world.snapshot()
+    assert {key.split("bp-staging-")[-1] for key in once if once[key] != before[key]} == changed
+    handler(event, Context())
+    assert world.snapshot() == once
+
+
+def test_whatever_nudges_again_changes_nothing_more(world: World, scene: Callable[[Setting], None]) -> None:
+    scene(jobs_wait)
+    handler = load("reconcile").handler
+    nudges = sorted(path.stem for path in EVENTS.glob("reconcile_*.json"))
+    assert len(nudges) == 6
+    handler(world.sample(nudges[0]), Context())
+    once = world.snapshot()
+    assert once["desired"] == 3
+    for nudge in nudges:
+        assert handler(world.sample(nudge), Context())["outcome"] == "acted"
+    assert world.snapshot() == once
+
+
+@pytest.mark.parametrize("kind", ["interruption", "shutting-down", "terminated"])
+def test_a_respond_of_every_kind_twice_gives_the_job_back_once(world: World, crew: int, job: Add, kind: str) -> None:
+    job(**leased(600, world.instance, attempts=2), lease_token="t-1")
+    event = world.sample("spot_interruption_respond")
+    event["notice"]["kind"] = kind
+    handler = load("spot_interruption").handler
+    answers = [handler(event, Context()) for _ in range(2)]
+    assert [answer["requeued"] for answer in answers] == [1, 0]
+    (dispatch,) = world.snapshot()["ai_job_dispatches"]
+    assert (dispatch["status"], dispatch["attempts"]) == ("queued", 1)
+    assert len(world.snapshot()["comfy_ui_workers"]) == (0 if kind == "terminated" else 1)

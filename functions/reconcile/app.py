@@ -13,18 +13,31 @@ from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
 from fleet_control.flows.reconcile import Ports, Result, reconcile
-from fleet_control.messages.parse import parse_nudge
+from fleet_control.messages.alarm import AlarmNotification
+from fleet_control.messages.eventbridge import GroupEvent, JobQueued
+from fleet_control.messages.parse import Nudge, parse_nudge
 from fleet_control.settings import ReconcileSettings, environment
 from fleet_control.telemetry import Telemetry
 
 telemetry = Telemetry("reconcile")
+UNKNOWN = {GroupEvent: "UnknownGroups", AlarmNotification: "UnknownAlarms", JobQueued: "UnknownWorkflows"}
 
 
 @telemetry.handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
-    result = reconcile(ports(), trigger=type(parse_nudge(event)).__name__)
+    nudge = parse_nudge(event)
+    result = reconcile(ports(), trigger=type(nudge).__name__, about=nudge.names)
     _count(result)
+    _count_unknown(result, nudge)
     return asdict(result)
+
+
+def _count_unknown(result: Result, nudge: Nudge) -> None:
+    """Only where there is something to count: a metric that is published costs."""
+    if result.unknown:
+        telemetry.count(UNKNOWN.get(type(nudge), "UnknownWorkflows"), result.unknown)
+    if result.unknown_workflows:
+        telemetry.count("UnknownWorkflows", result.unknown_workflows)
 
 
 def _count(result: Result) -> None:

@@ -11,6 +11,7 @@ from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
 from fleet_control.flows.scale_to_zero import Ports, scale_to_zero
+from fleet_control.messages.alarm import Alarm
 from fleet_control.messages.parse import parse_alarm
 from fleet_control.settings import ScaleToZeroSettings, environment
 from fleet_control.telemetry import Telemetry
@@ -20,7 +21,14 @@ telemetry = Telemetry("scale_to_zero")
 
 @telemetry.handler
 def handler(event: dict[str, Any], context: Any) -> list[dict[str, object]]:  # noqa: ARG001
-    return [scale_to_zero(ports(), alarm) for alarm in parse_alarm(event).alarms]
+    return [_answer(alarm) for alarm in parse_alarm(event).alarms]
+
+
+def _answer(alarm: Alarm) -> dict[str, object]:
+    answer = scale_to_zero(ports(), alarm)
+    if answer["outcome"] == "ignored" and alarm.state == "ALARM":
+        telemetry.count("UnknownAlarms")
+    return answer
 
 
 @cache

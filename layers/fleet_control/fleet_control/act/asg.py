@@ -53,7 +53,8 @@ class Group:
 
     @property
     def workflows(self) -> tuple[str, ...]:
-        return tuple(self.tags.get(WORKFLOWS_TAG, "").split())
+        """In the tag's order; one named twice is one, or its jobs would count twice."""
+        return tuple(dict.fromkeys(self.tags.get(WORKFLOWS_TAG, "").split()))
 
 
 class AutoScaling:

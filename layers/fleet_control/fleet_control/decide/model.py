@@ -158,6 +158,8 @@ class Fleet:
     oldest_waiting_at: datetime | None = None
     last_job_at: datetime | None = None
     az_rebalance_runs: bool = False
+    unknown_workflows: tuple[str, ...] = ()
+    """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
 
     @property
     def demand(self) -> int:
@@ -167,11 +169,12 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class HeldFleet:
-    """A group whose policy cannot be read: its capacity stays as it is."""
+    """A group whose policy cannot be read: its capacity stays as it is. `workflows` is what its tag says, unchecked."""
 
     name: str
     reason: str
     desired: int
+    workflows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,8 @@ def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
         have += f"; {needs.surplus} surplus: {going.reason}"
     if needs.undo:
         have += f"; {len(needs.undo)} of our drains undone first"
+    if fleet.unknown_workflows:
+        have += f"; no workflow is named {', '.join(fleet.unknown_workflows)}"
     return f"{want}, {have}{clamps}"
 
 

@@ -14,7 +14,7 @@ from fleet_control.act.jobs import Row
 from fleet_control.decide.model import Fleet, HeldFleet, Instance, Lease, Observation, Policy, Stray, Worker
 from fleet_control.decide.pickup import old_drains
 from fleet_control.flows import rows
-from fleet_control.flows.policy import read_policy
+from fleet_control.flows.policy import read_policies
 
 
 class JobReads(Protocol):
@@ -49,6 +49,7 @@ class Queues:
     newest: Mapping[str, Row]
     leases: Mapping[str, Sequence[Lease]]
     held_by: Mapping[str, Sequence[Lease]]
+    slugs: frozenset[str]
 
 
 def observe(
@@ -79,6 +80,7 @@ def read_queues(jobs: JobReads) -> Queues:
         newest={slugs[r["workflow_id"]]: r for r in jobs.newest() if r["workflow_id"] in slugs},
         leases=_by(lambda lease: lease.workflow, leases),
         held_by=_by(lambda lease: lease.worker_id, leases),
+        slugs=frozenset(slugs.values()),
     )
 
 
@@ -98,8 +100,7 @@ def _fleets(
     groups: list[Group], machines: Mapping[str, Ec2Instance], crew: Mapping[str, Worker], queues: Queues, now: datetime
 ) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
     fleets, held = [], []
-    for group in sorted(groups, key=lambda group: group.name):
-        policy = read_policy(group)
+    for group, policy in read_policies(groups):
         if isinstance(policy, HeldFleet):
             held.append(policy)
         else:
@@ -124,6 +125,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         oldest_waiting_at=min((instant for instant in since if instant), default=None),
         last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
+        unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -11,6 +12,8 @@ from fleet_control.decide.model import HeldFleet, Policy
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+BelowPickUp = Annotated[float, Field(gt=0, le=80)]
+"""A drain without an execution is picked up after 90 s; one that is on its way must have been looked at by then."""
 
 
 class _Tags(BaseModel):
@@ -25,16 +28,56 @@ class _Tags(BaseModel):
     warmup_seconds: Seconds = 300
     launch_grace_seconds: Seconds = 300
     silent_seconds: Seconds = 300
-    drain_look_seconds: Seconds = 3
-    drain_limit_seconds: Annotated[float, Field(gt=0, le=80)] = 60
+    drain_look_seconds: BelowPickUp = 3
+    drain_limit_seconds: BelowPickUp = 60
+
+
+def read_policies(groups: Iterable[Group]) -> list[tuple[Group, Policy | HeldFleet]]:
+    """Every fleet in the order of names. Of two that serve one workflow the second is held: each would launch for the
+    whole of its demand."""
+    served_by: dict[str, str] = {}
+    found: list[tuple[Group, Policy | HeldFleet]] = []
+    for group in sorted(groups, key=lambda group: group.name):
+        policy = read_policy(group)
+        if isinstance(policy, Policy):
+            policy = _held_by_rival(group, served_by) or policy
+        if isinstance(policy, Policy):
+            served_by |= dict.fromkeys(policy.workflows, group.name)
+        found.append((group, policy))
+    return found
+
+
+def serving(groups: Iterable[Group], slug: str) -> tuple[Group, Policy | HeldFleet] | None:
+    """The fleet of a workflow: the one that serves it, or else one on hold that would. None when nobody does."""
+    claims = [(group, policy) for group, policy in read_policies(groups) if slug in group.workflows]
+    return min(claims, key=lambda claim: isinstance(claim[1], HeldFleet), default=None)
+
+
+def _held_by_rival(group: Group, served_by: Mapping[str, str]) -> HeldFleet | None:
+    for slug in group.workflows:
+        if slug in served_by:
+            return _held(group, f"{_tag(group, 'workflows')}: group {served_by[slug]} serves workflow {slug} already")
+    return None
+
+
+def _held(group: Group, fault: str) -> HeldFleet:
+    return HeldFleet(group.name, f"group {group.name}: {fault}", group.desired, group.workflows)
+
+
+def _tag(group: Group, field: str) -> str:
+    tag = f"fleet:{field.replace('_', '-')}"
+    return f"tag {tag} = {group.tags.get(tag, '')!r}"
 
 
 def read_policy(group: Group) -> Policy | HeldFleet:
     """The policy, or the fleet on hold with the tag, its value and what is wrong with it."""
+    if group.min_size > group.max_size:
+        return _held(group, f"MinSize {group.min_size} is above MaxSize {group.max_size}")
     try:
         tags = _Tags.model_validate(_fleet_tags(group))
     except ValidationError as error:
-        return HeldFleet(group.name, _explain(group, error), group.desired)
+        fault = error.errors(include_url=False)[0]
+        return _held(group, f"{_tag(group, str(fault['loc'][0]))}: {fault['msg']}")
     values = tags.model_dump()
     values["scale_to_zero_seconds"] = values.pop("scale_to_zero_minutes") * 60
     return Policy(min_size=group.min_size, max_size=group.max_size, **values)
@@ -47,9 +90,3 @@ def _fleet_tags(group: Group) -> dict[str, object]:
             tags[key.removeprefix("fleet:").replace("-", "_")] = value
     tags["workflows"] = group.workflows
     return tags
-
-
-def _explain(group: Group, error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    tag = f"fleet:{str(fault['loc'][0]).replace('_', '-')}"
-    return f"group {group.name}: tag {tag} = {group.tags.get(tag, '')!r}: {fault['msg']}"

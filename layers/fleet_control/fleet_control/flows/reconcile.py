@@ -45,36 +45,55 @@ class Ports:
 
 @dataclass(slots=True)
 class Result:
-    """`outcome` is acted, busy (somebody else looks this moment) or hold (blind: nothing was changed)."""
+    """`outcome` is acted, busy (somebody else looks this moment) or hold (blind: nothing was changed). `unknown` counts
+    what the trigger was about and no fleet is, `unknown_workflows` what tags name and the database does not know."""
 
     outcome: str
     reason: str = ""
     fleets: int = 0
     held: int = 0
     failures: int = field(default=0)
+    unknown: int = 0
+    unknown_workflows: int = 0
 
     @property
     def healthy(self) -> bool:
         return self.outcome != "hold" and not self.failures
 
 
-def reconcile(ports: Ports, trigger: str) -> Result:
-    """One look. Holds when blind; a change that fails is recorded, the others are still made."""
+def reconcile(ports: Ports, trigger: str, about: frozenset[str] = frozenset()) -> Result:
+    """One look. Holds when blind; a change that fails is recorded, the others are still made.
+
+    `about` are the groups and workflows that the trigger names; the whole stage is looked at all the same.
+    """
     try:
         with ports.database.stage_lock(f"fleet-control-{ports.stage}") as ours:
             if not ours:
                 return Result("busy", "another look is under way")
             observation = observe(ports.jobs, ports.workers, ports.groups, ports.ec2, ports.scale_in)
             decided = plan(observation, ports.worker_limit)
-            return act(ports, observation, decided, trigger)
+            result = act(ports, observation, decided, trigger)
+            result.unknown = _unknown(ports.recorder, observation, trigger, about)
+            return result
     except Hold as hold:
         ports.recorder.decision(fleet="*", rule="hold", reason=f"{hold.reason}: {hold}", trigger=trigger)
         return Result("hold", hold.reason)
 
 
+def _unknown(recorder: Recorder, observation: Observation, trigger: str, about: frozenset[str]) -> int:
+    known = {name for fleet in observation.fleets for name in (fleet.name, *fleet.policy.workflows)}
+    known |= {name for held in observation.held for name in (held.name, *held.workflows)}
+    strange = sorted(about - known)
+    if strange:
+        reason = f"no fleet of the stage is or serves {', '.join(strange)}"
+        recorder.decision(fleet="*", rule="unknown", reason=reason, trigger=trigger)
+    return len(strange)
+
+
 def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> Result:
     """Jobs first, then capacity, then what goes down."""
     result = Result("acted", fleets=len(decided.fleets), held=len(observation.held))
+    result.unknown_workflows = sum(len(fleet.unknown_workflows) for fleet in observation.fleets)
     result.failures += clean_up(ports, decided.losses)
     fleets = {fleet.name: fleet for fleet in observation.fleets}
     for fleet_plan in decided.fleets:

@@ -14,7 +14,7 @@ from fleet_control.decide.standing import seconds_since, standing
 from fleet_control.flows import rows
 from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import Queues, instance, last_job_at, read_queues
-from fleet_control.flows.policy import read_policy
+from fleet_control.flows.policy import serving
 from fleet_control.flows.reconcile import Recorder
 from fleet_control.messages.alarm import Alarm
 
@@ -39,10 +39,10 @@ def scale_to_zero(ports: Ports, alarm: Alarm) -> dict[str, object]:
         return _told(ports, slug, "ignored", f"alarm went to {alarm.state}")
     if slug is None or alarm.dimension("Stage") not in (None, ports.stage):
         return _told(ports, slug, "ignored", f"alarm {alarm.name} names no workflow of this stage")
-    group = next((found for found in ports.groups.groups() if slug in found.workflows), None)
-    if group is None:
+    found = serving(ports.groups.groups(), slug)
+    if found is None:
         return _told(ports, slug, "ignored", f"no fleet serves {slug}")
-    policy = read_policy(group)
+    group, policy = found
     if isinstance(policy, HeldFleet):
         return _told(ports, group.name, "hold", policy.reason)
     queues, now = read_queues(ports.jobs), ports.jobs.now()

@@ -53,3 +53,8 @@ class AlarmNotification(_Model):
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         return tuple(record.sns.alarm for record in self.records)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The workflows they are about; an alarm that says none stands for itself."""
+        return frozenset(alarm.dimension("WorkflowSlug") or alarm.name for alarm in self.alarms)

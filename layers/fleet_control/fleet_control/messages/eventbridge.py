@@ -84,6 +84,10 @@ class GroupEvent(_Event):
     ] = Field(alias="detail-type")
     detail: GroupDetail
 
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.detail.group})
+
 
 class JobDetail(_Model):
     workflow_slug: str
@@ -93,3 +97,7 @@ class JobQueued(_Event):
     source: Literal["bp.backend"]
     detail_type: Literal["JobQueued"] = Field(alias="detail-type")
     detail: JobDetail
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.detail.workflow_slug})

@@ -17,6 +17,11 @@ class Tick(_Model):
     step: Literal["tick"]
     tick: int = 0
 
+    @property
+    def names(self) -> frozenset[str]:
+        """About no fleet more than another."""
+        return frozenset()
+
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in

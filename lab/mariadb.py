@@ -70,12 +70,16 @@ def _free_port() -> int:
 
 
 class MariaDb:
-    """One server on 127.0.0.1; `directory` is emptied first. Its port stays the same across stop() and start()."""
+    """One server on 127.0.0.1; `directory` is emptied first. Its port stays the same across stop() and start().
+
+    Without `tls` it is the server that a client must refuse.
+    """
 
     host = "127.0.0.1"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: bool = True) -> None:
         self.directory = directory.resolve()
+        self.tls = tls
         self.data = self.directory / "data"
         self.log = self.directory / "mariadbd.log"
         self.port = _free_port()
@@ -128,7 +132,7 @@ class MariaDb:
         self.start()
 
     def connect(self, **options: Any) -> Connection:
-        """A verified TLS session as root on the central database, autocommit; `options` are pymysql's and win."""
+        """A session of root on the central database, TLS verified, autocommit; `options` are pymysql's and win."""
         settings: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
@@ -139,10 +143,9 @@ class MariaDb:
             "autocommit": True,
             "cursorclass": DictCursor,
             "connect_timeout": 3,
-            "ssl_ca": str(self.ca_file),
-            "ssl_verify_cert": True,
-            "ssl_verify_identity": True,
         }
+        if self.tls:
+            settings |= {"ssl_ca": str(self.ca_file), "ssl_verify_cert": True, "ssl_verify_identity": True}
         return pymysql.connect(**(settings | options))
 
     def __enter__(self) -> "MariaDb":
@@ -178,12 +181,16 @@ class MariaDb:
             f"--port={self.port}",
             "--socket=server.sock",  # below the data directory: an absolute path may exceed the 107 bytes of a socket
             "--pid-file=server.pid",
-            f"--ssl-ca={self.ca_file}",
-            f"--ssl-cert={self.certificates.server_file}",
-            f"--ssl-key={self.certificates.server_key_file}",
+            *self._encrypting(),
             "--max-connections=150",  # db.t4g.small on RDS
             "--sql-mode=STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION",
         ]
+
+    def _encrypting(self) -> list[str]:
+        if not self.tls:
+            return ["--skip-ssl"]
+        own = self.certificates
+        return [f"--ssl-ca={own.ca_file}", f"--ssl-cert={own.server_file}", f"--ssl-key={own.server_key_file}"]
 
     def _create(self) -> None:
         """Build the system tables from the distribution's SQL: mariadb-install-db needs tools of other packages."""

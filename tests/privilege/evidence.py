@@ -14,10 +14,11 @@ from unittest.mock import patch
 import pymysql
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from lab import demo, observer
+from lab import observer
 from lab.cloud.custom import ResponseDesk
 from lab.cloud.functions import LambdaService
 from lab.cloud.names import ACCOUNT, REGION
+from lab.report import write_report
 from lab.world import ROOT, World
 
 from .statements import FORBIDDEN
@@ -104,10 +105,10 @@ def collect(world: World, recording: Recording, began: float) -> None:
     recording.keep("templates.json", templates(world))
     recording.keep("queues.json", queues(world))
     recording.keep("refusals.json", recording.refusals)
-    seconds = time.time() - began
     told = observer.gather(world.run_dir, world.connect, world.cloud.client("autoscaling", "observer"))
-    options = demo.Options(run=recording.evidence, seed=0, short=True)
-    demo.write_results(options, observer.summarize(told, seconds), told, began)
+    summary = observer.summarize(told, time.time() - began)
+    recording.keep("summary.json", summary)
+    write_report(recording.evidence / "report.html", summary, told, began)
 
 
 def real_secrets(world: World) -> dict[str, str]:

@@ -13,6 +13,8 @@ from fleet_control.errors import DatabaseBusy, DatabaseUnavailable, FleetControl
 
 ACCESS_DENIED = ER.ACCESS_DENIED_ERROR
 _STATEMENT_TIMEOUT = 1969
+_OTHER_HOST = "the server's certificate names another host than the secret"
+_CERTIFICATE = {10: "the server's certificate has expired", 62: _OTHER_HOST, 64: _OTHER_HOST}  # OpenSSL's verify codes
 _LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 0, 1927, 4031}
 # What the driver makes of a greeting that is none.
 GARBLED = (struct.error, LookupError, ValueError, AssertionError)
@@ -63,7 +65,7 @@ def named(error: MySQLError) -> FleetControlError | None:
 def _why_no_connection(error: MySQLError) -> str:
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return "the server's certificate is not trusted by DB_CA_FILE or names another host"
+        return _CERTIFICATE.get(cause.verify_code, "the server's certificate is not trusted by DB_CA_FILE")
     if isinstance(cause, ssl.SSLError):
         return "TLS failed"
     if isinstance(cause, socket.gaierror):

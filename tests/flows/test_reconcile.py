@@ -103,6 +103,19 @@ def test_a_bad_tag_holds_its_fleet_alone_and_names_group_tag_and_value(stage: St
     assert reasons(stage)[B].startswith(f"group {B}: tag fleet:backlog-target = 'lots': ")
 
 
+@pytest.mark.parametrize(
+    ("state", "status"), [("running", "leased"), ("shutting-down", "queued"), ("terminated", "queued")]
+)
+def test_a_held_fleets_jobs_are_not_lost_with_its_instances(stage: Stage, state: str, status: str) -> None:
+    stage.groups[B] = replace(stage.groups[B], tags=dict(stage.groups[B].tags) | {"fleet:idle-seconds": "-"}, desired=1)
+    stage.instance("i-1", "face-swap", state=state)
+    dispatch = stage.lease("i-1", "face-swap")
+    assert look(stage).held == 1
+    assert stage.dispatches[dispatch]["status"] == status
+    assert ("i-1" in stage.workers) is (state != "terminated")
+    assert B not in [group for group, _ in stage.made("set_desired")]
+
+
 def test_capacity_is_set_even_where_az_rebalance_cannot_be_suspended(stage: Stage) -> None:
     stage.groups[A] = replace(stage.groups[A], suspended=frozenset())
     stage.broken["suspend_az_rebalance"] = refused("SuspendProcesses")

@@ -192,7 +192,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Somebody EC2-named who is in no group of ours but holds a worker row or a lease."""
+    """Somebody EC2-named who is in no fleet that we act on but holds a worker row or a lease."""
 
     instance_id: str
     state: str | None

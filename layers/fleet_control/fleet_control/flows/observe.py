@@ -56,17 +56,18 @@ def observe(
     jobs: JobReads, workers: WorkerReads, groups: GroupReads, ec2: InstanceReads, scale_ins: ExecutionReads
 ) -> Observation:
     """Raises Hold when anything cannot be read: a part of the truth is no truth."""
-    seen_groups = groups.groups()
+    policies = read_policies(groups.groups())
     machines = ec2.not_running()
     # The database comes last: whoever is in a group but not yet in its table has not registered,
     # and not the other way round.
     queues, now = read_queues(jobs), jobs.now()
     crew = _crew(workers.fleet(), queues)
-    members = {member.id for group in seen_groups for member in group.instances}
+    # Of a fleet on hold only what is gone is looked after, as of anybody outside our groups.
+    members = {member.id for group, policy in policies if isinstance(policy, Policy) for member in group.instances}
     strays = {name for name in (*crew, *queues.held_by) if name.startswith("i-") and name not in members}
     # A member that has registered and is not listed above runs: nothing else is to be known of it.
     known = machines | ec2.lookup(strays | {name for name in members - crew.keys() if name not in machines})
-    fleets, held = _fleets(seen_groups, known, crew, queues, now)
+    fleets, held = _fleets(policies, known, crew, queues, now)
     running = scale_ins.running() if old_drains(fleets, now) else None
     return Observation(now, fleets, held, _strays(strays, known, crew, queues), running)
 
@@ -97,10 +98,14 @@ def _crew(found: list[Row], queues: Queues) -> dict[str, Worker]:
 
 
 def _fleets(
-    groups: list[Group], machines: Mapping[str, Ec2Instance], crew: Mapping[str, Worker], queues: Queues, now: datetime
+    policies: Iterable[tuple[Group, Policy | HeldFleet]],
+    machines: Mapping[str, Ec2Instance],
+    crew: Mapping[str, Worker],
+    queues: Queues,
+    now: datetime,
 ) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
     fleets, held = [], []
-    for group, policy in read_policies(groups):
+    for group, policy in policies:
         if isinstance(policy, HeldFleet):
             held.append(policy)
         else:
@@ -145,7 +150,7 @@ def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker 
 def _strays(
     names: Iterable[str], known: Mapping[str, Ec2Instance], crew: Mapping[str, Worker], queues: Queues
 ) -> tuple[Stray, ...]:
-    """Rows and leases of instances that are in no group; EC2 was asked by id, so that one launched by hand is seen."""
+    """Rows and leases of instances that are in no fleet; EC2 was asked by id, so that one launched by hand is seen."""
     held = queues.held_by
     return tuple(
         Stray(name, known[name].state if name in known else None, crew.get(name), tuple(held.get(name, ())))

@@ -9,7 +9,9 @@ from lab.lines import fleet, short, when
 Entry = Mapping[str, Any]
 ACTS = ("set_desired", "undrain", "scale_in", "restart", "started", "requeued")
 TOLD = frozenset({"fleet", "rule", "reason", "numbers", "function", "timestamp", "message", "instance_id"})
-ENVELOPE = frozenset({"level", "location", "service", "cold_start", "xray_trace_id", "sampling_rate", "t"})
+ENVELOPE = frozenset(
+    {"level", "location", "service", "cold_start", "correlation_id", "xray_trace_id", "sampling_rate", "t"}
+)
 
 
 def rules(decisions: Iterable[Entry]) -> list[str]:
@@ -30,19 +32,26 @@ def decision_rows(decisions: Sequence[Entry], start: float) -> list[str]:
 
 def _row(entry: Entry, start: float, *, repeats: bool) -> str:
     slug, rule = fleet(entry.get("fleet") or "*"), str(entry.get("rule", ""))
-    about = "all fleets" if slug == "*" else slug
-    if entry.get("instance_id"):
-        about = short(entry["instance_id"]) if slug == "*" else f"{about} {short(entry['instance_id'])}"
     acts = ' class="acts"' if any(entry.get(name) not in (None, [], "") for name in ACTS) else ""
     return (
         f'<li{acts} data-fleet="{escape(slug)}" data-rule="{escape(rule)}"{" data-repeat=1" if repeats else ""}>'
-        f'<time>{max(0.0, when(entry) - start):.1f} s</time><span class="of">{escape(about)}</span>'
+        f'<time>{max(0.0, when(entry) - start):.1f} s</time><span class="of">{_about(entry, slug)}</span>'
         f'<span class="rule">{escape(rule)}</span>'
         f"<details><summary>{escape(_reason(entry))}</summary><p>{escape(_numbers(entry))}</p></details></li>"
     )
 
 
+def _about(entry: Entry, slug: str) -> str:
+    instance = f"<span>{escape(short(entry['instance_id']))}</span>" if entry.get("instance_id") else ""
+    if slug == "*":
+        return instance or "all fleets"
+    return f"{escape(slug)} {instance}".strip()
+
+
 def _reason(entry: Entry) -> str:
+    """The sentence of a decision; its fields where it has none."""
+    if not entry.get("reason"):
+        return _numbers(entry)
     outcome = entry.get("outcome") or entry.get("next")
     lead = f"desired → {entry['set_desired']}: " if entry.get("set_desired") is not None else ""
     return f"{lead}{f'{outcome}: ' if outcome else ''}{entry.get('reason', '')}"

@@ -4,215 +4,36 @@ Exit code 0 when every invariant held, 1 when one broke or the story could not b
 """
 
 import argparse
-import json
-import shutil
 import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import observer
-from lab.cloud.groups import Pace
-from lab.jobs import JobSource, arrivals
-from lab.measures import Evidence
-from lab.narrator import Narrator
-from lab.payloads import Payloads
-from lab.report import write_report
-from lab.sampler import Sampler
-from lab.story import FULL, NOTICE_SECONDS, SHORT, Director, Stage, Story
-from lab.workers import WorkerPace, Workers
-from lab.world import Scale, World
 
-MINUTE, EMPTY_MINUTES = 10.0, 2
-WARM = 3
-PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
-SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
-TAGS = {
-    "fleet:idle-seconds": "5",
-    "fleet:scale-to-zero-minutes": "0.5",
-    "fleet:warmup-seconds": "5",
-    "fleet:launch-grace-seconds": "30",
-    "fleet:silent-seconds": "60",
-    "fleet:drain-look-seconds": "1",
-    "fleet:drain-limit-seconds": "15",
-}
-SCALED = (
-    ("tick of the control loop", "10 s", "10 s, as deployed"),
-    ("warm-up of an instance", "300 s", f"{TAGS['fleet:warmup-seconds']} s"),
-    ("idle window before scale-in", "120 s", f"{TAGS['fleet:idle-seconds']} s"),
-    ("quiet before the last instance goes", "15 min", f"{60 * float(TAGS['fleet:scale-to-zero-minutes']):.0f} s"),
-    ("empty queue before its alarm", "15 min", f"{MINUTE * EMPTY_MINUTES:.0f} s"),
-    ("metrics, one minute of an alarm", "60 s", f"{MINUTE:.0f} s"),
-    ("launch deadline after warm-up", "300 s", f"{TAGS['fleet:launch-grace-seconds']} s"),
-    ("silence of a worker", "300 s", f"{TAGS['fleet:silent-seconds']} s"),
-    ("look at a drain, its limit", "3 s, 60 s", "1 s, 15 s"),
-    ("Spot's notice", "120 s", f"{NOTICE_SECONDS:.0f} s"),
-    ("Lambda's retries of an event", "60 s, 120 s", "1.2 s, 2.4 s"),
-    ("worker: boot, poll, heartbeat", "minutes, 3 s, 30 s", f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
-    ("one job", "a minute or more", "2 to 7 s"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Options:
-    run: Path
-    seed: int
-    short: bool
-    svg: Path | None = None
-
-    @property
-    def story(self) -> Story:
-        return SHORT if self.short else FULL
-
-
-def parse(arguments: Sequence[str] | None) -> Options:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab.demo", description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("build/demo"), help="directory of this run; emptied first")
     parser.add_argument("--seed", type=int, default=7, help="decides tenants and how long jobs take")
     parser.add_argument("--short", action="store_true", help="a burst, an interruption, a sudden death, back to zero")
     parser.add_argument("--svg", type=Path, help="also write the plots as one picture")
-    return Options(**vars(parser.parse_args(arguments)))
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
-        summary = perform(options)
+        # Imported here, because a second of imports is a second in which Ctrl-C must be clean too.
+        from lab.performance import Options, perform  # noqa: PLC0415
+
+        summary = perform(Options(**vars(options)))
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running")
         return 130
     tell_result(summary, options.run)
     return 1 if summary["broken"] else 0
-
-
-def perform(options: Options) -> dict[str, Any]:
-    """Set up, play, judge, stop everything; the summary, which is also written with the report."""
-    shutil.rmtree(options.run, ignore_errors=True)
-    print("Setting up: a database, an AWS account, the deployed control plane ...", flush=True)
-    world = World(options.run, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": str(EMPTY_MINUTES)})
-    with world:
-        show_scale()
-        seconds, failures, start = Run(world, options).play()
-        evidence = observer.gather(options.run, world.connect, world.cloud.client("autoscaling", "observer"))
-    summary = observer.summarize(evidence, seconds)
-    summary["broken"] += failures
-    write_results(options, summary, evidence, start)
-    return summary
-
-
-class Run:
-    """One telling of the story over a world that is deployed and does not move yet."""
-
-    def __init__(self, world: World, options: Options) -> None:
-        self._world, self._options = world, options
-        self._stop = threading.Event()
-        self._workers = Workers(world.database, options.run / "workers", PACE)
-        self._source = JobSource(world.connect, world.journal, self._nudge)
-        self._stage = Stage(world, self._source, world.journal, self._nudge, self._stop)
-        self._director = Director(self._stage, options.story)
-        autoscaling = world.cloud.client("autoscaling", "observer")
-        self._sampler = Sampler(
-            world.connect, autoscaling, options.run / "journal.jsonl", options.run / "samples.jsonl"
-        )
-
-    def play(self) -> tuple[float, list[str], float]:
-        """(seconds the story took, what could not be told, unix time of its beginning)."""
-        self._prepare()
-        start, began = time.time(), time.monotonic()
-        narrator = Narrator(self._options.run, start)
-        jobs = threading.Thread(target=self._source.run, args=(self._plan(), began, self._stop), daemon=True)
-        try:
-            for part in (self._sampler, narrator, self._world, jobs):
-                part.start()
-            self._director.start(began)
-            self._wait(jobs, began + self._options.story.limit)
-            return time.monotonic() - began, self._director.failures, start
-        finally:
-            self._stop.set()
-            self._director.join()
-            jobs.join(3)
-            self._sampler.close()
-            self._workers.close()
-            self._source.close()
-            narrator.close()
-
-    def _prepare(self) -> None:
-        """The application's own data, and worker processes for instances."""
-        payloads = Payloads(self._world.connect)
-        payloads.create()
-        payloads.close()
-        with self._world.connect() as connection, connection.cursor() as cursor:
-            for slug in self._slugs():
-                cursor.execute("INSERT INTO workflows (name, slug, created_at) VALUES (%s, %s, NOW())", (slug, slug))
-        self._warn_others()
-        self._world.cloud.groups.on_running = self._boot
-        self._world.cloud.groups.on_gone = self._workers.kill
-        self._world.journal.listen(self._hear)
-
-    def _warn_others(self) -> None:
-        """Warnings come for every Spot instance of the account. Those for others are ignored, and leave enough
-        environments of the function warm that the story measures the requeue and not this machine's cold starts."""
-        answered = threading.Semaphore(0)
-
-        def count(entry: dict[str, Any]) -> None:
-            if entry["kind"] == "invocation" and str(entry["function"]).endswith("spot-interruption"):
-                answered.release()
-
-        self._world.journal.listen(count)
-        for number in range(WARM):
-            detail = {"instance-id": f"i-{number:017x}", "instance-action": "terminate"}
-            self._world.put_event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail)
-        for _ in range(WARM):
-            answered.acquire(timeout=10)
-
-    def _plan(self) -> list[Any]:
-        return arrivals(self._options.story.bursts, self._options.seed)
-
-    def _slugs(self) -> list[str]:
-        tags = [tag for group in self._world.fleets() for tag in group["Tags"]]
-        return sorted({tag["Value"] for tag in tags if tag["Key"] == "WorkflowSlug"})
-
-    def _boot(self, instance: str, _: str, tags: dict[str, str]) -> None:
-        self._workers.start(instance, tags["WorkflowSlug"].split())
-
-    def _nudge(self, workflow: str) -> None:
-        self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": workflow})
-
-    def _hear(self, entry: dict[str, Any]) -> None:
-        if entry["kind"] == "alarm":
-            for listener in self._stage.alarms:
-                listener(entry["name"], entry["to"])
-
-    def _wait(self, jobs: threading.Thread, limit: float) -> None:
-        """Until everything is told and every fleet is back at zero, or the limit."""
-        while time.monotonic() < limit:
-            time.sleep(0.5)
-            if not jobs.is_alive() and not self._director.playing and self._at_rest():
-                return
-
-    def _at_rest(self) -> bool:
-        if any(group["DesiredCapacity"] or group["Instances"] for group in self._world.fleets()):
-            return False
-        with self._world.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) AS n FROM ai_job_dispatches WHERE status IN ('queued', 'leased')")
-            return cursor.fetchone() == {"n": 0}
-
-
-def show_scale() -> None:
-    print("\nScaled through parameters, tags and inputs only; code and state machines are the deployed ones:")
-    for what, deployed, here in SCALED:
-        print(f"  {what:<37}{deployed:>19}  →  {here}")
-    print(flush=True)
-
-
-def write_results(options: Options, summary: dict[str, Any], evidence: Evidence, start: float) -> None:
-    (options.run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    write_report(options.run / "report.html", summary, evidence, start, svg=options.svg)
 
 
 def tell_result(summary: dict[str, Any], run: Path) -> None:

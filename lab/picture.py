@@ -7,7 +7,7 @@ from lab import plots
 from lab.plots import Frame, Series
 
 WIDTH, LEFT, RIGHT = 1000, 44, 16
-JOBS_HEIGHT, CAPACITY_HEIGHT, FLEET_HEIGHT, TOP = 70, 110, 262, 36
+JOBS_HEIGHT, CAPACITY_HEIGHT, FLEET_HEIGHT, TOP, DOT = 70, 110, 262, 44, 9
 
 
 def picture(
@@ -21,7 +21,9 @@ def picture(
         f'<rect width="{WIDTH}" height="{height}" rx="12" style="fill:var(--card)"/>',
     ]
     parts += [_fleet(one, span, outages, TOP + FLEET_HEIGHT * index) for index, one in enumerate(drawn)]
-    parts += [_mark(number, at, span, height) for number, at in enumerate(marks, start=1)]
+    x = [Frame(span, 1, WIDTH - LEFT - RIGHT, 1, LEFT).x(at) for at in marks]
+    close = [number > 0 and x[number] - x[number - 1] < 2 * DOT + 2 for number in range(len(x))]
+    parts += [_mark(n + 1, x[n], height, low=close[n] and not close[n - 1]) for n in range(len(x))]
     parts.append(_legend(drawn, height - 14))
     return "".join(parts) + "</svg>\n"
 
@@ -74,12 +76,13 @@ def _axis(frame: Frame) -> str:
     )
 
 
-def _mark(number: int, at: float, span: float, height: float) -> str:
-    x = Frame(span, 1, WIDTH - LEFT - RIGHT, 1, LEFT).x(at)
+def _mark(number: int, x: float, height: float, *, low: bool) -> str:
+    """A numbered dot over its line; `low` dots make room for their neighbours."""
+    y = DOT + 3 + (2 * DOT if low else 0)
     return (
-        f'<line class="mark" x1="{x:g}" x2="{x:g}" y1="28" y2="{height - 44}"/>'
-        f'<circle class="dot" cx="{x:g}" cy="18" r="9"/>'
-        f'<text class="n" x="{x:g}" y="21.5" text-anchor="middle">{number}</text>'
+        f'<line class="mark" x1="{x:g}" x2="{x:g}" y1="{y + DOT}" y2="{height - 44}"/>'
+        f'<circle class="dot" cx="{x:g}" cy="{y}" r="{DOT}"/>'
+        f'<text class="n" x="{x:g}" y="{y + 3.5:g}" text-anchor="middle">{number}</text>'
     )
 
 

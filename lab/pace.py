@@ -1,0 +1,41 @@
+"""The demo's time constants: what is scaled, and how that is said on screen."""
+
+from lab.cloud.groups import Pace
+from lab.story import NOTICE_SECONDS
+from lab.workers import WorkerPace
+from lab.world import Scale
+
+MINUTE, EMPTY_MINUTES = 10.0, 2
+PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
+SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
+TAGS = {
+    "fleet:idle-seconds": "5",
+    "fleet:scale-to-zero-minutes": "0.5",
+    "fleet:warmup-seconds": "5",
+    "fleet:launch-grace-seconds": "30",
+    "fleet:silent-seconds": "60",
+    "fleet:drain-look-seconds": "1",
+    "fleet:drain-limit-seconds": "15",
+}
+SCALED = (
+    ("tick of the control loop", "10 s", "10 s, as deployed"),
+    ("warm-up of an instance", "300 s", f"{TAGS['fleet:warmup-seconds']} s"),
+    ("idle window before scale-in", "120 s", f"{TAGS['fleet:idle-seconds']} s"),
+    ("quiet before the last instance goes", "15 min", f"{60 * float(TAGS['fleet:scale-to-zero-minutes']):.0f} s"),
+    ("empty queue before its alarm", "15 min", f"{MINUTE * EMPTY_MINUTES:.0f} s"),
+    ("metrics, one minute of an alarm", "60 s", f"{MINUTE:.0f} s"),
+    ("launch deadline after warm-up", "300 s", f"{TAGS['fleet:launch-grace-seconds']} s"),
+    ("silence of a worker", "300 s", f"{TAGS['fleet:silent-seconds']} s"),
+    ("look at a drain, its limit", "3 s, 60 s", "1 s, 15 s"),
+    ("Spot's notice", "120 s", f"{NOTICE_SECONDS:.0f} s"),
+    ("Lambda's retries of an event", "60 s, 120 s", "1.2 s, 2.4 s"),
+    ("worker: boot, poll, heartbeat", "minutes, 3 s, 30 s", f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
+    ("one job", "a minute or more", "2 to 7 s"),
+)  # fmt: skip
+
+
+def show_scale() -> None:
+    print("\nScaled through parameters, tags and inputs only; code and state machines are the deployed ones:")
+    for what, deployed, here in SCALED:
+        print(f"  {what:<37}{deployed:>19}  →  {here}")
+    print(flush=True)

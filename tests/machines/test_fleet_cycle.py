@@ -39,3 +39,19 @@ def test_a_throttled_tick_is_tried_again(machines: Machines) -> None:
     run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
     assert run.status == "SUCCEEDED"
     assert [event["tick"] for _, event in run.calls] == [0, 0, 1, 2]
+
+
+def test_a_tick_that_stays_throttled_is_left_to_the_next_one(machines: Machines) -> None:
+    def reconcile(event: dict[str, Any]) -> None:
+        if event["tick"] == 0:
+            raise ThrottledError("reconcile")
+
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
+    assert run.status == "SUCCEEDED"
+    assert [event["tick"] for _, event in run.calls] == [0, 0, 0, 1, 2]
+
+
+def test_a_minute_without_ticks_ends_after_its_first_look(machines: Machines) -> None:
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": lambda event: {}}, GIVEN | {"ticks": 1})
+    assert (run.status, len(run.calls), run.states[-1]) == ("SUCCEEDED", 1, "MinuteOver")
+    assert "WaitForTick" not in run.states

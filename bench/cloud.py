@@ -6,7 +6,8 @@ import gzip
 import json
 import threading
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,14 +17,13 @@ from bench.scale import Scale
 
 GROUPS_A_PAGE = 100
 INSTANCES_A_PAGE = 1_000
-CALLS = "/bench/calls"
 
 
 class Cloud:
-    """`scale` may be changed between measurements; `secret` is the JSON of the database login."""
+    """`secrets` are JSON texts by the last part of a secret's name."""
 
-    def __init__(self, scale: Scale, secret: str = "{}") -> None:
-        self.secret = secret
+    def __init__(self, scale: Scale, secrets: Mapping[str, str]) -> None:
+        self._secrets = secrets
         self.calls: Counter[str] = Counter()
         self._scale = scale
         self._server = _Server(self)
@@ -52,15 +52,18 @@ class Cloud:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, operation: str, fields: dict[str, str]) -> bytes:
-        """The body of one answer. An operation that nobody prepared for gets an empty object."""
+    def answer(self, operation: str, fields: dict[str, Any]) -> bytes:
+        """The body of one answer; `fields` are the request's. What nobody prepared for finds nothing."""
         self.calls[operation] += 1
         if operation == "GetSecretValue":
-            return json.dumps({"Name": "secret", "SecretString": self.secret}).encode()
+            name = fields["SecretId"].rpartition("/")[2]
+            return json.dumps({"Name": name, "SecretString": self._secrets[name]}).encode()
         if operation == "DescribeAutoScalingGroups":
             return _groups(self._scale, int(fields.get("NextToken", 0)))
         if operation == "DescribeInstances":
             return self._described(fields)
+        if "Action" in fields:
+            return f"<{operation}Response><{operation}Result/></{operation}Response>".encode()
         return json.dumps({"executions": []} if operation == "ListExecutions" else {}).encode()
 
     def _described(self, fields: dict[str, str]) -> bytes:
@@ -72,13 +75,13 @@ class Cloud:
         return _instances(self._scale, int(fields.get("NextToken", 0)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _groups(scale: Scale, start: int) -> bytes:
     end = min(start + GROUPS_A_PAGE, scale.fleets)
     return groups_page(scale, range(start, end), str(end) if end < scale.fleets else "").encode()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _instances(scale: Scale, start: int) -> bytes:
     ids = [one for fleet in range(scale.fleets) for one in members(scale, fleet)]
     end = start + INSTANCES_A_PAGE
@@ -92,6 +95,12 @@ def _filters(fields: dict[str, str]) -> dict[str, list[str]]:
         if parts[0] == "Filter" and parts[2] == "Value":
             found.setdefault(fields[f"Filter.{parts[1]}.Name"], []).append(value)
     return found
+
+
+def _fields(kind: str, body: bytes) -> dict[str, Any]:
+    if "urlencoded" in kind:
+        return dict(parse_qsl(body.decode()))
+    return dict(json.loads(body)) if "json" in kind else {}
 
 
 class _Server(ThreadingHTTPServer):
@@ -114,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         kind = self.headers.get("Content-Type", "")
-        fields = dict(parse_qsl(body.decode())) if "urlencoded" in kind else {}
+        fields = _fields(kind, body)
         target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         operation = fields.get("Action") or target or self.path.rpartition("/")[2]
         answer = self.server.cloud.answer(operation, fields)

@@ -31,13 +31,16 @@ SELECT seq, CONCAT('tenant-', seq MOD 500), seq, 'self_hosted', 1 + seq MOD {fle
 FROM seq_{first}_to_{last}
 """
 
-# Two rows a job: the lease and the end.
+# Two rows a job: the lease and the end; of one job in fifty a requeue instead of the lease, for no Spot reason.
 AUDIT = """
 INSERT INTO worker_audit_logs (id, worker_id, worker_identifier, event, dispatch_id, created_at)
-SELECT seq, {row}, {worker}, IF(seq MOD 2, 'poll', IF(seq DIV 2 MOD 33, 'complete', 'fail')), (seq + 1) DIV 2,
+SELECT seq, {row}, {worker}, CASE WHEN seq MOD 100 = 1 THEN 'requeued' WHEN seq MOD 2 THEN 'poll'
+       WHEN seq DIV 2 MOD 33 THEN 'complete' ELSE 'fail' END, (seq + 1) DIV 2,
        {finished} - INTERVAL (seq MOD 2) * 300 SECOND
 FROM seq_{first}_to_{last}
 """
+
+DELETE = "DELETE FROM {table} WHERE id > {last}"
 
 WORKFLOWS = "INSERT INTO workflows (id, name, slug, created_at) VALUES (%s, %s, %s, UTC_TIMESTAMP())"
 
@@ -137,7 +140,8 @@ class Data:
     def put_live(self, scale: Scale) -> None:
         """Exchange what is live or recent. The history stays as it was loaded, with the workflows it had then."""
         with closing(self._session()) as session:
-            self._clear(session)
+            for statement in self._clearing():
+                _run(session, statement)
             for fleet in range(scale.fleets):
                 _run(session, WORKFLOWS, (fleet + 1, slug(fleet), slug(fleet)))
             for statement in self._recent(scale) + _live(scale):
@@ -146,13 +150,15 @@ class Data:
             # Rows that were deleted are still in the indexes until the server has purged them.
             _run(session, "SET GLOBAL innodb_max_purge_lag_wait = 0")
 
-    def _clear(self, session: Connection) -> None:
-        _run(session, f"DELETE FROM ai_job_dispatches WHERE id > {self._old}")
-        _run(session, f"DELETE FROM worker_audit_logs WHERE id > {2 * self._old}")
-        for table in ("worker_workflows", "comfy_ui_workers", "workflows"):
-            _run(session, "SET foreign_key_checks = 0")
-            _run(session, f"TRUNCATE {table}")
-            _run(session, "SET foreign_key_checks = 1")
+    def _clearing(self) -> list[str]:
+        tables = ("worker_workflows", "comfy_ui_workers", "workflows")
+        return [
+            DELETE.format(table="ai_job_dispatches", last=self._old),
+            DELETE.format(table="worker_audit_logs", last=2 * self._old),
+            "SET foreign_key_checks = 0",
+            *(f"TRUNCATE {table}" for table in tables),
+            "SET foreign_key_checks = 1",
+        ]
 
     def _recent(self, scale: Scale) -> list[str]:
         """Jobs of the last twenty minutes, by workers that are still there."""

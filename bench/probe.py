@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from fleet_control.act.aws import client
+from fleet_control.act.database import open_database
+from fleet_control.act.secrets import Secrets
+from fleet_control.settings import CommonSettings, environment
 
-from bench.cloud import CALLS
 from bench.product import Product, decided
+from bench.straightforward import Publish, Tick
 
 Figures = dict[str, Any]
 
@@ -69,7 +73,7 @@ def _rows(session: Any) -> int:
 
 
 def _calls() -> dict[str, int]:
-    with urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + CALLS, timeout=5) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"], timeout=5) as answer:  # noqa: S310 - our own
         found: dict[str, int] = json.load(answer)
     return found
 
@@ -102,19 +106,12 @@ def _compare(product: Product, order: Figures) -> Figures:
     return {"pairs": pairs}
 
 
-def _difference(theirs: dict[str, object], ours: dict[str, object]) -> list[object]:
+def _difference(theirs: dict[str, object], ours: dict[str, object]) -> list[tuple[str, object, object]]:
     keys = sorted({*theirs, *ours})
     return [(key, theirs.get(key), ours.get(key)) for key in keys if theirs.get(key) != ours.get(key)][:3]
 
 
 def _straightforward(function: str) -> Callable[[], Any]:
-    from fleet_control.act.aws import client
-    from fleet_control.act.database import open_database
-    from fleet_control.act.secrets import Secrets
-    from fleet_control.settings import CommonSettings, environment
-
-    from bench.straightforward import Publish, Tick
-
     settings = CommonSettings.from_env(environment())
     database = open_database(settings, Secrets(client("secretsmanager")))
     if function == "reconcile":

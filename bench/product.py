@@ -16,7 +16,10 @@ from fleet_control.decide.metrics import Point
 from fleet_control.flows import publish_metrics, reconcile
 
 ROOT = Path(__file__).resolve().parent.parent
-EVENTS: dict[str, dict[str, Any]] = {"reconcile": {"step": "tick", "tick": 0}, "publish_metrics": {"period_seconds": 60}}
+EVENTS: dict[str, dict[str, Any]] = {
+    "reconcile": {"step": "tick", "tick": 0},
+    "publish_metrics": {"period_seconds": 60},
+}
 
 
 @dataclass(frozen=True, slots=True)

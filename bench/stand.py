@@ -43,12 +43,16 @@ class Stand:
         self.data.put_live(scale)
         self._cloud.show(scale)
 
+    def environment(self) -> dict[str, str]:
+        """What a function is told of this stand."""
+        return environment(self._cloud.url, self._server.ca_file)
+
     def probe(self, what: str, *, runs: int, compare: int = 0) -> dict[str, Any]:
         """`what` is tick or publish. Raises RuntimeError with the end of the probe's output."""
         order = {"function": FUNCTIONS[what], "runs": runs, "compare": compare, "root": self._root()}
         done = subprocess.run(
             [sys.executable, "-m", "bench.probe", json.dumps(order)],
-            env=environment(self._cloud.url, self._server.ca_file),
+            env=self.environment(),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -80,22 +84,20 @@ def stand(directory: Path, scale: Scale) -> Iterator[Stand]:
         _grant(server)
         data = Data(server)
         data.prepare()
-        secret = {"host": server.host, "port": server.port, "username": USER, "password": PASSWORD}
-        with Cloud(scale, json.dumps(secret)) as cloud:
+        ours = {"host": server.host, "port": server.port, "username": USER, "password": PASSWORD}
+        secrets = {"fleet-control": json.dumps(ours), "master-credentials": json.dumps(server.master_secret())}
+        with Cloud(scale, secrets) as cloud:
             yield Stand(server, data, cloud)
 
 
 def _grant(server: MariaDb) -> None:
     """The user and grants of a deployment, made by the product itself."""
-    login = DatabaseLogin.model_validate(
-        {
-            "host": server.host,
-            "port": server.port,
-            "username": server.master.username,
-            "password": server.master.password,
-        }
-    )
-    with closing(Database(lambda *, fresh: login, database=None, ca_file=str(server.ca_file))) as master:
+    login = DatabaseLogin.model_validate(server.master_secret())
+
+    def known(*, fresh: bool) -> DatabaseLogin:  # noqa: ARG001 - it never changes
+        return login
+
+    with closing(Database(known, database=None, ca_file=str(server.ca_file))) as master:
         tenants = TenantDatabases(master)
         tenants.set_user(PASSWORD)
         if missing := tenants.grant(CENTRAL):

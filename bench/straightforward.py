@@ -17,7 +17,7 @@ from fleet_control.act.cloudwatch import CloudWatch
 from fleet_control.act.database import Database
 from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.decide.metrics import Publication, Window, WorkflowLoad, publication
-from fleet_control.decide.model import Fleet, HeldFleet, Lease, Observation, Policy, Worker
+from fleet_control.decide.model import Fleet, HeldFleet, Instance, Lease, Observation, Policy, Worker
 from fleet_control.decide.plan import Plan, plan
 from fleet_control.flows import rows
 from fleet_control.flows.observe import instance
@@ -49,9 +49,16 @@ NEWEST = "SELECT updated_at FROM ai_job_dispatches WHERE workflow_id = %s ORDER 
 NOW = "SELECT UTC_TIMESTAMP() AS now"
 ACTIVE = "SELECT id, slug FROM workflows WHERE is_active = 1 AND deleted_at IS NULL"
 _OURS = "FROM ai_job_dispatches WHERE workflow_id = %s AND provider = 'self_hosted' AND "
+# Left alone, the server merges two indexes and takes eight times as long.
+_ENDED = _OURS.replace("ai_job_dispatches", "ai_job_dispatches FORCE INDEX (idx_dispatch_poll)")
 _SEEN = """
 FROM comfy_ui_workers w JOIN worker_workflows ww ON ww.worker_id = w.id
 WHERE ww.workflow_id = %s AND w.is_approved = 1 AND w.last_seen_at >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE
+"""
+_FREE = """
+GREATEST(0, CAST(w.max_concurrency AS SIGNED) - (
+    SELECT COUNT(*) FROM ai_job_dispatches d
+    WHERE d.worker_id = w.worker_id AND d.status = 'leased' AND d.lease_expires_at > UTC_TIMESTAMP()))
 """
 VALUES = {
     "depth": f"SELECT COUNT(*) AS value {_OURS} status IN ('queued', 'leased') AND attempts < 3",
@@ -62,16 +69,13 @@ VALUES = {
     "oldest_age": f"""SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), UTC_TIMESTAMP()) AS value {_OURS}
                       status = 'queued' AND attempts < 3""",
     "workers": f"SELECT COUNT(*) AS value {_SEEN}",
-    "capacity": f"""
-        SELECT COALESCE(SUM(GREATEST(0, CAST(w.max_concurrency AS SIGNED) - (
-            SELECT COUNT(*) FROM ai_job_dispatches d WHERE d.worker_id = w.worker_id AND d.status = 'leased'
-            AND d.lease_expires_at > UTC_TIMESTAMP()))), 0) AS value {_SEEN} AND w.is_draining = 0""",
-    "completed": f"""SELECT COUNT(*) AS value {_OURS} status = 'completed'
+    "capacity": f"SELECT COALESCE(SUM({_FREE}), 0) AS value {_SEEN} AND w.is_draining = 0",
+    "completed": f"""SELECT COUNT(*) AS value {_ENDED} status = 'completed'
                      AND updated_at >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE""",
-    "failed": f"""SELECT COUNT(*) AS value {_OURS} status = 'failed'
+    "failed": f"""SELECT COUNT(*) AS value {_ENDED} status = 'failed'
                   AND updated_at >= UTC_TIMESTAMP() - INTERVAL 5 MINUTE""",
 }
-DURATIONS = f"""SELECT duration_seconds {_OURS} status = 'completed'
+DURATIONS = f"""SELECT duration_seconds {_ENDED} status = 'completed'
                 AND updated_at >= UTC_TIMESTAMP() - INTERVAL 10 MINUTE"""
 INTERRUPTIONS = """
 SELECT COUNT(*) AS value FROM worker_audit_logs a JOIN ai_job_dispatches d ON d.id = a.dispatch_id
@@ -136,7 +140,9 @@ class Tick:
         leases = [rows.lease(row, {}) for one in ids for row in self._database.query(LEASES, (one,))]
         crew = {worker.instance_id: worker for one in ids for worker in self._crew(one, leases)}
         newest = [row["updated_at"] for one in ids for row in self._database.query(NEWEST, (one,))]
-        return _fleet(group, policy, crew, machines, queued, leases, max(newest, default=None), now)
+        members = tuple(instance(one, machines.get(one.id), crew.get(one.id)) for one in group.instances)
+        newest_at = max(newest, default=None)
+        return _fleet(group, policy, members, queued=queued, leases=leases, newest=newest_at, now=now)
 
     def _crew(self, workflow: int, leases: list[Lease]) -> list[Worker]:
         found = self._database.query(WORKERS, (workflow,))
@@ -155,8 +161,8 @@ class Tick:
 def _fleet(
     group: Group,
     policy: Policy,
-    crew: dict[str, Worker],
-    machines: dict[str, Ec2Instance],
+    members: tuple[Instance, ...],
+    *,
     queued: list[Row],
     leases: list[Lease],
     newest: datetime | None,
@@ -167,7 +173,7 @@ def _fleet(
         name=group.name,
         policy=policy,
         desired=group.desired,
-        instances=tuple(instance(one, machines.get(one.id), crew.get(one.id)) for one in group.instances),
+        instances=members,
         queued=sum(row["jobs"] for row in queued) + len(again),
         leased=sum(lease.is_live(now) for lease in leases),
         oldest_waiting_at=min((row["oldest_at"] for row in queued if row["oldest_at"]), default=None),
@@ -205,5 +211,3 @@ class Publish:
     def _value(self, sql: str, *params: object) -> Any:
         value = self._database.query(sql, params)[0]["value"]
         return value if value is None else int(value)
-
-

@@ -1,0 +1,34 @@
+"""The monthly sum, from durations and the rendered template."""
+
+import pytest
+
+from bench.cost import Plant, billed_seconds, monthly, plant
+
+PLANT = Plant(memory_mb=256, architecture="arm64", ticks_a_minute=6, tick_seconds=10, alarms=20, workflows=2)
+CALL = {"cpu_s": 0.02, "aws_calls": 3, "warm_statements": 7, "log_bytes": 2_000}
+
+
+def test_the_plant_is_what_the_template_deploys() -> None:
+    found = plant()
+    assert (found.ticks_a_minute * found.tick_seconds, found.architecture) == (60, "arm64")
+    assert found.workflows == 2
+    assert found.alarms > 10
+
+
+def test_a_share_of_a_core_stretches_cpu_time_and_nothing_else() -> None:
+    waits = billed_seconds(CALL | {"cpu_s": 0.0}, 256)
+    assert billed_seconds(CALL, 1769) == pytest.approx(waits + 0.02)
+    assert billed_seconds(CALL, 3538) == pytest.approx(waits + 0.02)
+    assert billed_seconds(CALL, 256) == pytest.approx(waits + 0.02 * 1769 / 256)
+
+
+def test_the_items_add_up_and_what_is_listed_apart_is_not_among_them() -> None:
+    found = monthly(CALL, CALL, PLANT)
+    assert found["total"] == pytest.approx(sum(found["items"].values()), abs=0.05)
+    assert set(found["apart"]) == {"custom_metrics", "alarms", "secret", "key"}
+    assert not set(found["apart"]) & set(found["items"])
+
+
+def test_twice_the_ticks_cost_more_compute() -> None:
+    often = Plant(memory_mb=256, architecture="arm64", ticks_a_minute=12, tick_seconds=5, alarms=20, workflows=2)
+    assert monthly(CALL, CALL, often)["items"]["lambda_compute"] > monthly(CALL, CALL, PLANT)["items"]["lambda_compute"]

@@ -15,21 +15,10 @@ from typing import Any
 
 import pytest
 
-from lab.cloud.journal import read
-from lab.iam.requests import Call, calls
 from lab.iam.roles import Role, Stacks, read_roles
-from lab.render import PSEUDO_PARAMETERS, render
-from tests.template.resolve import resolve_stacks
 
-ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
-PARAMETERS = {
-    "Stage": "staging",
-    "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-1,subnet-2",
-    "ControlPlaneSecurityGroupId": "sg-control",
-    "GpuSecurityGroupId": "sg-gpu",
-}
+from .judge import ROOT, resolved
+
 EXERCISE_SECONDS = 150
 
 
@@ -39,9 +28,9 @@ class Run:
 
     directory: Path
 
-    @cached_property
-    def calls(self) -> list[Call]:
-        return calls(read(self.directory / "run" / "journal.jsonl"), ACCOUNT)
+    @property
+    def journal(self) -> Path:
+        return self.directory / "run" / "journal.jsonl"
 
     @cached_property
     def markers(self) -> Mapping[str, str]:
@@ -86,7 +75,7 @@ def exercise(directory: Path) -> None:
 
 @pytest.fixture(scope="session")
 def stacks() -> Stacks:
-    return resolve_stacks(render(ROOT / "template.yaml", PARAMETERS), PARAMETERS)
+    return resolved()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from lab.iam.policies import Request, UnsupportedPolicyError, allowed, arn_like, like, read
 from lab.iam.requests import OPERATIONS, Place, UnknownCallError, as_request, calls
 
-from .conftest import ACCOUNT
+from .judge import ACCOUNT
 
 GROUP = "arn:aws:autoscaling:us-east-1:1:autoScalingGroup:{}:autoScalingGroupName/{}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections import defaultdict
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,9 +13,10 @@ import pytest
 
 from lab.iam.policies import Request, Rule, allowed
 from lab.iam.requests import GROUP_ID, OPERATIONS, SECRET_SUFFIX, Place, as_request
-from lab.iam.roles import Role, Stacks, role_of, wearers
+from lab.iam.roles import Role, Stacks
 
-from .conftest import ACCOUNT, Run
+from .conftest import Run
+from .judge import ACCOUNT, asked
 
 HERE = Place(ACCOUNT, "us-east-1")
 GET_PARAMETER = re.compile(r"aws ssm get-parameter .*?--name (\S+)")
@@ -26,14 +26,13 @@ Requests = Mapping[str, list[Request]]
 @pytest.fixture(scope="session")
 def requests(run: Run, stacks: Stacks) -> Requests:
     """What each role has asked for: by the run, and by the user data of the instances."""
-    wearing = wearers(stacks)
-    found: dict[str, list[Request]] = defaultdict(list)
-    for call in run.calls:
-        found[role_of(call.caller, wearing)].append(call.request)
-    for stack in stacks:
-        for name in GET_PARAMETER.findall(user_data(stacks, stack)):
-            found[f"{stack}/WorkerRole"].append(as_request(HERE, "ssm", "GetParameter", {"Name": name}))
-    return found
+    names = {stack: GET_PARAMETER.findall(user_data(stacks, stack)) for stack in stacks}
+    instances = {
+        f"{stack}/WorkerRole": [as_request(HERE, "ssm", "GetParameter", {"Name": name}) for name in found]
+        for stack, found in names.items()
+        if found
+    }
+    return asked(run.journal) | instances
 
 
 def user_data(stacks: Stacks, stack: str) -> str:
@@ -42,8 +41,18 @@ def user_data(stacks: Stacks, stack: str) -> str:
 
 
 def test_every_call_is_allowed_to_its_caller(requests: Requests, roles: dict[str, Role]) -> None:
-    refused = [(who, r) for who, asked in requests.items() for r in asked if not allowed(roles[who].rules, r)]
-    assert refused == []
+    assert [(who, r) for who, made in requests.items() for r in made if not allowed(roles[who].rules, r)] == []
+
+
+def test_no_permission_can_be_taken_away_unnoticed(requests: Requests, roles: dict[str, Role]) -> None:
+    """Each used permission is the only one that allows some recorded call: none is granted twice."""
+    spare = []
+    for name, made in requests.items():
+        for rule in roles[name].own:
+            rest = [other for other in roles[name].rules if other is not rule]
+            if any(rule.covers_any(request) for request in made) and all(allowed(rest, request) for request in made):
+                spare.append((name, rule))
+    assert spare == []
 
 
 def test_every_function_machine_schedule_and_instance_was_seen_calling(
@@ -53,7 +62,7 @@ def test_every_function_machine_schedule_and_instance_was_seen_calling(
 
 
 def test_every_operation_of_the_table_was_called(requests: Requests) -> None:
-    called = {request.action for asked in requests.values() for request in asked}
+    called = {request.action for made in requests.values() for request in made}
     assert called == {operation.action for operation in OPERATIONS.values()}
 
 
@@ -106,6 +115,12 @@ TRUSTED = {
 def test_only_the_service_that_needs_a_role_may_assume_it(roles: dict[str, Role]) -> None:
     expected = {name: next(s for p, s in TRUSTED.items() if fnmatch(name, p)) for name in roles}
     assert {name: role.trusts for name, role in roles.items()} == {n: (s,) for n, s in expected.items()}
+
+
+def test_functions_are_invoked_by_our_own_rules_and_topics_only(stacks: Stacks) -> None:
+    permissions = [r["Properties"] for r in stacks[""].values() if r["Type"] == "AWS::Lambda::Permission"]
+    assert {p["Principal"] for p in permissions} == {"events.amazonaws.com", "sns.amazonaws.com"}
+    assert all(p["SourceArn"].startswith("arn:aws:") for p in permissions)
 
 
 def test_functions_and_machines_can_trace(roles: dict[str, Role]) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from lab.iam.roles import Stacks
 
-from .conftest import ROOT, Run
+from .conftest import Run
+from .judge import ROOT
 
 SIGNATURE = "signature of CloudFormation's URL"
 EVENTS_THEMSELVES = {"invocations.jsonl"}

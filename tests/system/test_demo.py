@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.privilege.judge import refused
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 150.0
 PLOTTED = ("asg-staging-image-to-video", "asg-staging-face-swap")
@@ -46,6 +48,7 @@ def test_a_short_story_keeps_every_invariant_and_leaves_nothing_running(tmp_path
     assert summary["final_desired"] == dict.fromkeys(PLOTTED, 0)
     assert summary["interruptions"] >= 1
     assert summary["aws_calls"]["autoscaling:SetDesiredCapacity"] >= 2
+    assert refused(run / "journal.jsonl") == []
     assert processes_of(run) == []
     assert_report_is_self_contained((run / "report.html").read_text())
 

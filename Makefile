@@ -6,7 +6,7 @@ ARCHITECTURE ?= arm64
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup demo test lint build validate requirements clean
+.PHONY: help setup demo test bench lint build validate requirements clean
 
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -19,6 +19,9 @@ demo: setup ## The control plane doing its main job on this machine (under 150 s
 
 test: lint ## Lint, then every test (under 8 minutes on 2 cores)
 	@$(VENV)/python -m pytest -n 2 --dist loadfile
+
+bench: setup ## A tick and a publication at scale beside the straightforward way; figures in build/bench/ (under 10 minutes)
+	@PYTHONPATH=layers/fleet_control:. $(VENV)/python -m bench
 
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .

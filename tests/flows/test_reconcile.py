@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.errors import Blind, DatabaseBusy, DatabaseUnavailable, SchemaNotMigrated, SecretUnreadable
 from fleet_control.flows.reconcile import Ports, Result, reconcile
 
@@ -237,10 +238,19 @@ def test_a_job_leased_by_nobody_known_is_given_back() -> None:
     """A poll under way when the row went can still lease a job."""
     stage = Stage()
     stage.fleet()
+    stage.instances["i-gone"] = Ec2Instance("i-gone", "terminated", ago(3600))
     dispatch = stage.lease("i-gone")
     look(stage)
     assert stage.made("lookup") == [("i-gone",)]
     assert stage.dispatches[dispatch]["status"] == "queued"
+
+
+def test_a_job_of_an_admins_worker_that_ec2_does_not_know_is_left_to_its_lease() -> None:
+    stage = Stage()
+    stage.fleet()
+    dispatch = stage.lease("i-elsewhere")
+    look(stage)
+    assert stage.dispatches[dispatch]["status"] == "leased"
 
 
 def test_a_worker_launched_by_hand_is_left_alone() -> None:

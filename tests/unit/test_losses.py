@@ -45,11 +45,12 @@ def stray(state: str | None, *, row: bool = True, leases: object = HELD) -> Obse
         pytest.param(stray("running"), [], [], id="running outside every group: somebody's business, left alone"),
         pytest.param(stray("stopped"), [], [], id="stopped by hand: left alone"),
         pytest.param(
-            stray(None, row=False),
+            stray("terminated", row=False),
             [(7, "instance_terminated")],
             [],
             id="a lease without a row: leased after the removal",
         ),
+        pytest.param(stray(None, row=False), [], [], id="an admin's worker that EC2 does not know is left alone"),
         pytest.param(stray(None, leases=STUCK), [], ["i-1"], id="a stuck job is reported, never touched"),
         pytest.param(
             b.observation(b.fleet(b.interrupted("i-1", STUCK))), [], [], id="nor is it touched on a warned worker"

@@ -202,4 +202,6 @@ class Stray:
 
     @property
     def is_gone(self) -> bool:
-        return self.state in (None, "terminated")
+        """EC2 says so; or it has forgotten an instance that once registered as one of a fleet. A name that EC2 does
+        not know and no fleet worker has may be an admin's machine of another account: its lease runs out by itself."""
+        return self.state == "terminated" or (self.state is None and self.worker is not None)

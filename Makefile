@@ -6,7 +6,7 @@ ARCHITECTURE ?= arm64
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup demo test bench lint build validate requirements clean
+.PHONY: help setup demo lab test bench lint build validate requirements clean
 
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -16,6 +16,9 @@ setup: ## Virtual environment from pinned requirements; MariaDB where there is n
 
 demo: setup ## The control plane doing its main job on this machine (under 150 s); report in build/demo/
 	@$(VENV)/python -m lab.demo
+
+lab: setup ## The demo's world, kept running until Ctrl-C: submit jobs, interrupt instances, sam local invoke
+	@$(VENV)/python -m lab.stay
 
 test: lint ## Lint, then every test (under 8 minutes on 2 cores)
 	@$(VENV)/python -m pytest -n 2 --dist loadfile

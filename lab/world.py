@@ -53,7 +53,8 @@ class World:
     """Everything, from `template.yaml` and a run directory.
 
     `parameters` go to the template; `tags` are set on every group after deployment, as an operator would tune it.
-    Without `schema` the central database is empty, as at a first deployment.
+    Without `schema` the central database is empty, as at a first deployment. `port` is the AWS endpoint's (0: any free
+    one).
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class World:
         tags: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         schema: bool = True,
+        port: int = 0,
     ) -> None:
         self.run_dir, self.stage, self.scale = run_dir.resolve(), stage, scale or Scale()
         self._tags, self._parameters, self._schema = dict(tags or {}), dict(parameters or {}), schema
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "journal.jsonl").unlink(missing_ok=True)
         self.database = MariaDb(self.run_dir / "mariadb")
-        self.cloud = Cloud(self.run_dir, scale=self.scale.retries, pace=self.scale.pace)
+        self.cloud = Cloud(self.run_dir, scale=self.scale.retries, pace=self.scale.pace, port=port)
 
     @property
     def journal(self) -> Journal:

@@ -35,7 +35,7 @@ class Cloud:
     """One emulated account. moto's backends are global to the process, so there is one cloud at a time.
 
     `functions` defaults to real processes; tests of machines and rules pass a FakeLambda. `scale` multiplies Lambda's
-    retry delays, `pace` holds the seconds Auto Scaling takes.
+    retry delays, `pace` holds the seconds Auto Scaling takes, `port` is the endpoint's (0: any free one).
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class Cloud:
         functions: Functions | None = None,
         scale: float = 1.0,
         pace: Pace | None = None,
+        *,
+        port: int = 0,
     ) -> None:
         self.journal = Journal(run_dir / "journal.jsonl")
         self.lock = threading.RLock()
@@ -55,7 +57,7 @@ class Cloud:
         self.calls.know(["lab"])
         self.alarms = AlarmEvaluator(self.journal, self.lock)
         self._executions = ExecutionWatch(self.journal)
-        self._server = MotoServer()
+        self._server = MotoServer(port)
         self._clients: dict[tuple[str, str], Any] = {}
         self._patched = ExitStack()
         if isinstance(self.functions, LambdaService):

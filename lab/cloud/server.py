@@ -13,11 +13,11 @@ POLL_SECONDS = 0.02
 
 
 class MotoServer:
-    """Serves every AWS API on 127.0.0.1 at a free port."""
+    """Serves every AWS API on 127.0.0.1; port 0 is any free one. Raises SystemExit when a given port is taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         application: Any = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+        self._server = make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,13 +18,7 @@ from fleet_control.decide.plan import FleetPlan, Plan, plan
 from fleet_control.errors import FleetControlError, Hold
 from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import observe
-
-
-class Recorder(Protocol):
-    """Where decisions and losses are told; the function's logger and metrics."""
-
-    def decision(self, **fields: object) -> None: ...
-    def failure(self, error: Exception, **fields: object) -> None: ...
+from fleet_control.telemetry import Recorder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from fleet_control.act.workers import Workers
 from fleet_control.decide import scale_in as decide
 from fleet_control.decide.model import Worker
 from fleet_control.flows import rows
-from fleet_control.flows.reconcile import Recorder
 from fleet_control.messages.tasks import DrainOnItsWay, ScaleInTask
+from fleet_control.telemetry import Recorder
 
 
 @dataclass(frozen=True, slots=True)

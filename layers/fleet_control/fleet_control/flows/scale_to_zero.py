@@ -15,8 +15,8 @@ from fleet_control.flows import rows
 from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import Queues, instance, last_job_at, read_queues
 from fleet_control.flows.policy import serving
-from fleet_control.flows.reconcile import Recorder
 from fleet_control.messages.alarm import Alarm
+from fleet_control.telemetry import Recorder
 
 ALARM_LAG_SECONDS = 120
 """The alarm sees one sample of the queue a minute, and is evaluated up to a minute later."""

@@ -11,9 +11,9 @@ from fleet_control.act.workers import Workers
 from fleet_control.decide.losses import Requeue, requeue_all
 from fleet_control.decide.model import INSTANCE_TERMINATED, SPOT_INTERRUPTION
 from fleet_control.flows import rows
-from fleet_control.flows.reconcile import Recorder
 from fleet_control.messages.eventbridge import InstanceStateChange, InterruptionWarning
 from fleet_control.messages.tasks import InterruptionTask, Notice
+from fleet_control.telemetry import Recorder
 
 LOOK_SECONDS = 5
 MAX_LOOKS = 25

@@ -65,7 +65,8 @@ def named(error: MySQLError) -> FleetControlError | None:
 def _why_no_connection(error: MySQLError) -> str:
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _CERTIFICATE.get(getattr(cause, "verify_code", 0), "the server's certificate is not trusted by DB_CA_FILE")
+        code: int = getattr(cause, "verify_code", 0)
+        return _CERTIFICATE.get(code, "the server's certificate is not trusted by DB_CA_FILE")
     if isinstance(cause, ssl.SSLError):
         return "TLS failed"
     if isinstance(cause, socket.gaierror):

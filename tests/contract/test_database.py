@@ -117,6 +117,16 @@ def test_a_session_that_died_idle_is_replaced_before_use(database: Database, roo
     assert session_id(database) != first
 
 
+@pytest.mark.parametrize("use", ["transaction", "stage_lock"])
+def test_the_first_use_after_an_outage_takes_a_new_session_and_holds_nothing_back(
+    database: Database, root: Connection, impatient: None, use: str
+) -> None:
+    kill(root, database)
+    entered = database.transaction() if use == "transaction" else database.stage_lock("fleet-test")
+    with entered:
+        assert database.query("SELECT 1 AS one") == [{"one": 1}]
+
+
 def test_a_session_that_dies_in_use_is_a_named_error_and_the_next_use_works(
     database: Database, root: Connection
 ) -> None:

@@ -70,7 +70,7 @@ class Telemetry:
         def entry(event: dict[str, Any], context: Any) -> Any:
             return self._instrumented(event, context)
 
-        def observed(event: dict[str, Any], context: Any) -> Any:
+        def handler(event: dict[str, Any], context: Any) -> Any:
             self.logger.set_correlation_id(correlation_id(event))
             try:
                 return body(event, context)
@@ -80,7 +80,7 @@ class Telemetry:
             finally:
                 self._flush()
 
-        self._observed = observed
+        self._observed = handler  # by its name in traces
         return entry
 
     @cached_property

@@ -72,8 +72,9 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """Commits at the end, rolls back on any error. Keep it to milliseconds: the backend waits for our rows."""
+        # The first statement may still replace a session that went stale: nothing is held yet.
+        self.execute("START TRANSACTION")
         with self._holding():
-            self.execute("START TRANSACTION")
             try:
                 yield self
                 self.execute("COMMIT")
@@ -84,8 +85,8 @@ class Database:
     @contextmanager
     def stage_lock(self, name: str, wait_seconds: float = 2) -> Iterator[bool]:
         """Yields whether the advisory lock is ours. A connection lost inside is an error: the lock went with it."""
+        got = self.query("SELECT GET_LOCK(%s, %s) AS got", (name, wait_seconds))[0]["got"] == 1
         with self._holding():
-            got = self.query("SELECT GET_LOCK(%s, %s) AS got", (name, wait_seconds))[0]["got"] == 1
             try:
                 yield got
             finally:

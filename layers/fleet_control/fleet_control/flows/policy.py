@@ -24,7 +24,7 @@ class _Tags(BaseModel):
     workflows: tuple[Slug, ...] = Field(min_length=1)
     backlog_target: int = Field(default=2, ge=1, le=1000)
     idle_seconds: Seconds = 120
-    scale_to_zero_minutes: Seconds = 15
+    scale_to_zero_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     warmup_seconds: Seconds = 300
     launch_grace_seconds: Seconds = 300
     silent_seconds: Seconds = 300

@@ -82,5 +82,7 @@ def _served(ports: Ports) -> frozenset[str] | None:
 
 def _record(recorder: Recorder, result: Publication, window: Window, calls: int) -> dict[str, object]:
     summary = {"published": len(result.points), "calls": calls, "window_start": window.start.isoformat()}
-    recorder.decision(rule="publish", **summary, unpublishable=list(result.unpublishable))
+    left_out = f", left out: {', '.join(result.unpublishable)}" if result.unpublishable else ""
+    reason = f"{summary['published']} values of the minute{left_out}"
+    recorder.decision(rule="publish", reason=reason, **summary, unpublishable=list(result.unpublishable))
     return summary

@@ -40,7 +40,13 @@ def bring_up(request: CustomResourceRequest, ports: Ports) -> dict[str, str]:
     pending = ports.databases.grant(ports.central)
     revoked = ports.databases.revoke_surplus(ports.central)
     ports.recorder.decision(
-        rule="tenant_pools", pools=list(wanted.pools), pending_grants=list(pending), revoked=list(revoked)
+        rule="tenant_pools",
+        reason=f"grants wait for the tables of {', '.join(pending)}"
+        if pending
+        else "every database and grant is there",
+        pools=list(wanted.pools),
+        pending_grants=list(pending),
+        revoked=list(revoked),
     )
     return {"PendingGrants": ",".join(pending)}
 

@@ -180,6 +180,7 @@ def test_the_decision_tells_what_was_published(ports_for: Callable[..., Ports], 
     assert recorder.decisions == [
         {
             "rule": "publish",
+            "reason": "10 values of the minute",
             "published": 10,
             "calls": 1,
             "window_start": "2026-01-05T11:59:00",

@@ -102,6 +102,7 @@ def test_the_record_has_no_password() -> None:
     assert wired.recorder.decisions == [
         {
             "rule": "tenant_pools",
+            "reason": "every database and grant is there",
             "pools": ["tenant_pool_1", "tenant_pool_2"],
             "pending_grants": [],
             "revoked": ["DROP on *.*"],

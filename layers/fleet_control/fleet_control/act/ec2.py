@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fleet_control.act.aws import parse_only
 from fleet_control.act.blind import blind
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Ec2:
     def __init__(self, client: EC2Client, stage: str) -> None:
         self._client = client
         self._stage = stage
+        parse_only(client, "DescribeInstances", "instanceId", "name", "launchTime", "nextToken", "requestId")
 
     def not_running(self) -> dict[str, Ec2Instance]:
         """Those launched by the stage's groups that are in any other state than running, by id. Raises Blind.

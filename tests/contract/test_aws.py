@@ -30,5 +30,5 @@ def test_an_empty_list_stays_one(aws: None) -> None:
 def test_an_error_keeps_its_text(aws: None) -> None:
     client = boto3.client("ec2")
     parse_only(client, "DescribeInstances", "instanceId")
-    with pytest.raises(ClientError, match="InvalidInstanceID.NotFound"):
+    with pytest.raises(ClientError, match=r"InvalidInstanceID\.NotFound"):
         client.describe_instances(InstanceIds=["i-0a1b2c3d4e5f60718"])

@@ -8,7 +8,6 @@ from typing import Any
 from lab.cloud import journal
 from lab.cloud.names import ACCOUNT, REGION
 from lab.world import World
-
 from tests.lab.waiting import until
 
 MARK = "hunter2-in-the-event"
@@ -114,7 +113,7 @@ class Stage:
     def run(self, statement: str, *parameters: object) -> int:
         """One statement as root; the new row's id."""
         with self.world.connect() as session, session.cursor() as cursor:
-            cursor.execute(statement, parameters)
+            cursor.execute(statement, parameters or None)
             return int(cursor.lastrowid)
 
     def publish(self, to: str, message: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from lab.cloud import custom
 from lab.cloud.functions import LambdaService
 from lab.cloud.names import function_arn
-
 from tests.lab.waiting import until
+
 from .desks import SIGNATURE, Desk, silent_host
 from .places import Letters, Stage
 

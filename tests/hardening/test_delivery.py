@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab.waiting import until
+
 from .places import MARK, Letters, Stage
 
 EVENTS = Path(__file__).parents[2] / "events"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.waiting import until
+
 from .places import Stage
 
 BAD, GOOD = "image-to-video", "face-swap"

@@ -138,6 +138,7 @@ class World:
 
     def start(self) -> None:
         """Let time run: schedules fire (at once for the first time), alarms are evaluated."""
+        self._scale_metrics()
         self.cloud.alarms.minute = self.scale.minute
         self.cloud.alarms.start()
         self.cloud.timers.every(LOOK_SECONDS, MetricLines(self.run_dir / "logs", self.cloud.lock).collect)
@@ -145,6 +146,13 @@ class World:
         pace = {"fleet-cycle": self.scale.cycle, "FleetCycle": self.scale.cycle}
         pace |= {"publish-metrics": self.scale.minute, "PublishMetrics": self.scale.minute}
         start_schedules(self.cloud.bus, self.cloud.timers, pace)
+
+    def _scale_metrics(self) -> None:
+        """The schedule tells the period it runs at, so that the windows of two publications meet and never overlap."""
+        events = self.cloud.client("events")
+        for target in events.list_targets_by_rule(Rule=f"bp-{self.stage}-publish-metrics")["Targets"]:
+            period = json.dumps({"period_seconds": max(1, round(self.scale.minute))})
+            events.put_targets(Rule=f"bp-{self.stage}-publish-metrics", Targets=[target | {"Input": period}])
 
     # What may be looked at.
 

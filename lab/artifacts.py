@@ -51,8 +51,8 @@ class Build:
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties by logical id, of `Function` or `LayerVersion`, with the globals of functions beneath."""
         common = self.template.get("Globals", {}).get(kind, {})
-        resources = self.template["Resources"].items()
-        return {key: common | r["Properties"] for key, r in resources if r.get("Type") == f"AWS::Serverless::{kind}"}
+        plain = {key: r for key, r in self.template["Resources"].items() if not key.startswith("Fn::")}
+        return {key: common | r["Properties"] for key, r in plain.items() if r["Type"] == f"AWS::Serverless::{kind}"}
 
     def opt(self, layers: Sequence[Path], into: Path) -> Path:
         """The layers unpacked over each other in their order, as Lambda does it in /opt; `into` is emptied first."""

@@ -95,7 +95,7 @@ def test_certificates_lie_where_the_functions_look(built: Path) -> None:
 
 def test_functions_are_their_own_code_and_the_package_is_the_layer(built: Path) -> None:
     assert {path.name for path in (built / "ReconcileFunction").iterdir()} == {"app.py"}
-    assert (built / "FleetControlLayer/python/fleet_control/settings.py").is_file()
+    assert (built / "FleetControlLayer/python/fleet_control/settings.pyc").is_file()
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])

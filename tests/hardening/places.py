@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import settings
+
 from lab.cloud import journal
 from lab.cloud.names import ACCOUNT, REGION
 from lab.world import World
 from tests.lab.waiting import until
 
+STEADY = settings(derandomize=True, max_examples=120, deadline=None, database=None)
+"""The same verdict on every machine and every day."""
 MARK = "hunter2-in-the-event"
 """Stands in every bad event of these tests, and in no log line."""
 READS = ("Describe", "List", "Get")

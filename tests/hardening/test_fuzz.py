@@ -25,7 +25,8 @@ from pydantic import BaseModel
 
 from tests.contract.handlers import Context, load
 
-MARK = "hunter2-in-the-event"
+from .places import MARK, STEADY
+
 SAMPLES: dict[str, Any] = {
     path.stem: json.loads(path.read_text()) for path in (Path(__file__).parents[2] / "events").glob("*.json")
 }
@@ -111,12 +112,14 @@ def outcome(parse: Callable[[Any], object], event: Any) -> str:
 
 
 @pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS.keys())
+@STEADY
 @given(event=JSON)
 def test_anything_is_a_message_or_a_bad_event(parse: Callable[[Any], object], event: Any) -> None:
     assert MARK not in outcome(parse, event)
 
 
 @pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS.keys())
+@STEADY
 @given(event=mutated())
 def test_a_sample_with_faults_is_a_message_or_a_bad_event(parse: Callable[[Any], object], event: Any) -> None:
     assert MARK not in outcome(parse, event)
@@ -173,7 +176,7 @@ def test_a_handler_answers_or_refuses_and_never_logs_the_event(function: str, mo
     app, log = wired(function)
     refused: list[bool] = []
 
-    @settings(max_examples=80)
+    @settings(STEADY, max_examples=80)
     @given(event=st.one_of(mutated(prefix=function), JSON))
     def deliver(event: Any) -> None:
         began = log.tell()

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from tests.flows.fakes import Stage, ports_of
 
+from .places import STEADY
+
 NAME = "asg-staging-face-swap"
 DURATIONS = {
     "fleet:idle-seconds": 86_400,
@@ -69,6 +71,7 @@ VALUES = st.one_of(
 )
 
 
+@STEADY
 @given(st.dictionaries(TAGS, VALUES))
 def test_whatever_tags_say_it_is_a_policy_of_finite_numbers_or_a_hold(tags: dict[str, str]) -> None:
     found = read_policy(group(**tags))

@@ -113,6 +113,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every small answer waits 40 ms for an acknowledgement
     server: _Server
 
     def do_GET(self) -> None:

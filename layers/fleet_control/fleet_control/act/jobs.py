@@ -16,6 +16,7 @@ Row = dict[str, Any]
 WORKFLOWS = "SELECT id, slug FROM workflows WHERE deleted_at IS NULL"
 
 # One statement, one snapshot: a job leased between two reads would be counted twice, and a GPU launched for it.
+# Grouped by an expression: for a column with an index the server may walk that index through the whole history.
 LIVE = """
 SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, 1 AS jobs,
        NULL AS oldest_at
@@ -25,7 +26,7 @@ UNION ALL
 SELECT 'queue', NULL, workflow_id, NULL, NULL, NULL, NULL, COUNT(*), MIN(created_at)
 FROM ai_job_dispatches
 WHERE status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
-GROUP BY workflow_id
+GROUP BY workflow_id + 0
 """
 
 # The newest row of each workflow is the first that the index on workflow_id yields backwards. One that runs elsewhere

@@ -12,17 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lab.artifacts import HERE, ROOT, Build, build, lambda_python
-from lab.cloud.names import REGION
+from lab.cloud.names import ACCOUNT, REGION
 from lab.emulator import Emulator
-from lab.sam_local import Invocable, invocables, read_env_vars
+from lab.sam_local import Invocable, invocables
 from lab.world import World
 
 AIM = 1.6
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:bp-staging-scale-in"
 BARE = """\
 import boto3
 
@@ -99,15 +100,18 @@ def first_event(name: str) -> Event:
     return event
 
 
+def as_on_lambda(function: Invocable) -> Invocable:
+    """Without the variable by which Powertools knows `sam local`, and switches tracing off."""
+    kept = {key: value for key, value in function.environment.items() if key != "AWS_SAM_LOCAL"}
+    return replace(function, environment=kept)
+
+
 def cold_starts(built: Build, run_dir: Path, runs: int = 5) -> dict[str, Any]:
     """The figures of `ratios` for every function of a build for this machine, against a world in `run_dir`."""
     with World(run_dir / "world") as world:
-        overrides = read_env_vars(ROOT / "events/local-env.json")
+        overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
         here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
-        functions = {
-            name: function.told(**here, LAMBDA_TASK_ROOT=str(function.code))
-            for name, function in invocables(built, overrides).items()
-        }
+        functions = {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
         layers = next(iter(functions.values())).layers
         place = Place(lambda_python(ROOT / "build/lambda-python"), built.opt(layers, run_dir / "opt"), run_dir / "log")
         return ratios(place, functions, first_event, runs)

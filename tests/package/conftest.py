@@ -12,10 +12,10 @@ import pytest
 
 from lab.artifacts import HERE, ROOT, Build, NoPython313Error, build, lambda_python, python313
 from lab.cloud.custom import ResponseDesk, response_desk
-from lab.cold_start import Place
+from lab.cold_start import MACHINE, Place, as_on_lambda
 from lab.door import open_door
 from lab.emulator import Emulator
-from lab.sam_local import Invocable, invocables, read_env_vars
+from lab.sam_local import Invocable, invocables
 from lab.world import World
 
 EVENTS = ROOT / "events"
@@ -91,16 +91,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def as_lambda(built: Build, world: World) -> dict[str, Invocable]:
     """Functions with the template's environment: verified TLS to the world's database, tracing on."""
-    overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": read_env_vars(EVENTS / "local-env.json")["Parameters"][
-        "SCALE_IN_MACHINE_ARN"]}}  # fmt: skip
+    overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
     here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
     return {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
-
-
-def as_on_lambda(function: Invocable) -> Invocable:
-    """Without the variable by which Powertools knows `sam local` and switches tracing off."""
-    variables = {key: value for key, value in function.environment.items() if key != "AWS_SAM_LOCAL"}
-    return Invocable(function.logical_id, function.name, function.code, function.layers, function.handler, variables)
 
 
 @pytest.fixture(scope="session")

@@ -34,15 +34,17 @@ def test_a_group_tells_its_size_its_members_and_its_policy(groups: AutoScaling) 
 def test_only_the_stages_fleets_are_seen(groups: AutoScaling) -> None:
     ours = create_group()
     create_group(stage="production")
-    boto3.client("autoscaling").create_or_update_tags(
-        Tags=[_tag(create_group("web"), "Stage", "elsewhere"), _tag("asg-staging-web", "Owner", "somebody")]
-    )
     assert [group.name for group in groups.groups()] == [ours]
 
 
-def _tag(group: str, key: str, value: str) -> Any:
-    kind = "auto-scaling-group"
-    return {"ResourceId": group, "ResourceType": kind, "Key": key, "Value": value, "PropagateAtLaunch": False}
+@pytest.mark.parametrize("lost", ["Stage", "fleet:workflows"])
+def test_a_fleet_that_lost_a_tag_is_still_seen(groups: AutoScaling, lost: str) -> None:
+    name = create_group(desired=2)
+    tag = {"ResourceId": name, "ResourceType": "auto-scaling-group", "Key": lost}
+    boto3.client("autoscaling").delete_tags(Tags=[tag])  # type: ignore[list-item]
+    (found,) = groups.groups()
+    assert (found.name, len(found.instances)) == (name, 2)
+    assert lost not in found.tags
 
 
 def test_more_fleets_than_fit_on_a_page_are_all_seen(groups: AutoScaling) -> None:

@@ -268,3 +268,31 @@ def test_every_decision_is_recorded_with_its_numbers_and_trigger(stage: Stage) -
     for decision in stage.recorder.decisions:
         assert decision["trigger"] == "Tick"
         assert {"wanted", "supply", "granted", "max", "backlog_target"} <= decision["numbers"].keys()
+
+
+def test_what_is_cleaned_up_is_told_with_its_reason() -> None:
+    stage = Stage()
+    stage.fleet()
+    stage.instance("i-1", state="terminated")
+    dispatch = stage.lease("i-1")
+    look(stage)
+    told = {d["rule"]: d for d in stage.recorder.decisions}
+    assert (told["requeue"]["dispatch_id"], told["requeue"]["reason"]) == (dispatch, "instance_terminated")
+    assert (told["remove"]["instance_id"], told["remove"]["removed"]) == ("i-1", True)
+
+
+def test_a_look_that_finds_another_under_way_is_told() -> None:
+    stage = Stage(lock_is_free=False)
+    assert look(stage).outcome == "busy"
+    assert [d["rule"] for d in stage.recorder.decisions] == ["busy"]
+
+
+def test_a_group_without_its_workflows_tag_is_held_and_keeps_its_capacity() -> None:
+    stage = Stage()
+    stage.fleet(desired=2)
+    stage.instance("i-1")
+    group = stage.groups[A]
+    stage.groups[A] = replace(group, tags={})
+    result = look(stage)
+    assert (result.held, stage.groups[A].desired) == (1, 2)
+    assert "tag fleet:workflows" in stage.recorder.decisions[0]["reason"]

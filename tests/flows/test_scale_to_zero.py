@@ -65,7 +65,7 @@ def test_the_alarm_delivered_twice_starts_nothing_more(stage: Stage) -> None:
         pytest.param({"status": "leased", "lease_expires_at": ago(5), "attempts": 1}, "1 jobs", id="one will be again"),
         pytest.param(
             {"status": "completed", "updated_at": ago(60)},
-            "an old alarm: the last job was 60 s ago",
+            "an old alarm: the fleet worked 60 s ago",
             id="a late notice",
         ),
     ],
@@ -81,6 +81,28 @@ def test_a_job_since_the_alarm_aborts(stage: Stage, given: dict[str, Any], reaso
 def test_an_alarm_that_is_as_quick_as_the_sampling_allows_is_believed(stage: Stage) -> None:
     stage.job(status="completed", updated_at=ago(15 * 60 - 110))
     assert deliver(stage)["outcome"] == "started"
+
+
+def test_a_worker_that_has_just_finished_speaks_against_an_old_alarm(stage: Stage) -> None:
+    """The newest job may be one that runs elsewhere, and then says nothing of the fleet."""
+    stage.workers["i-2"]["active_at"] = ago(5)
+    assert deliver(stage)["reason"] == "an old alarm: the fleet worked 5 s ago"
+
+
+def test_a_short_window_means_some_quiet_too(stage: Stage) -> None:
+    group = stage.groups[GROUP]
+    stage.groups[GROUP] = replace(group, tags={**group.tags, "fleet:scale-to-zero-minutes": "1"})
+    stage.workers["i-2"]["active_at"] = ago(19)
+    assert deliver(stage)["outcome"] == "aborted"
+    stage.workers["i-2"]["active_at"] = ago(21)
+    assert deliver(stage)["outcome"] == "started"
+
+
+def test_an_instance_that_is_still_pending_stays(stage: Stage) -> None:
+    group = stage.groups[GROUP]
+    first = replace(group.instances[0], lifecycle="Pending")
+    stage.groups[GROUP] = replace(group, instances=(first, *group.instances[1:]))
+    assert deliver(stage)["started"] == ["i-2", "i-3"]
 
 
 def test_a_stuck_job_does_not_keep_the_fleet_up(stage: Stage) -> None:

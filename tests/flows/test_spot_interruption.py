@@ -173,10 +173,19 @@ def test_a_late_warning_about_what_is_gone_brings_nobody_back(stage: Stage) -> N
 def test_a_notice_that_cannot_be_judged_fails_so_that_it_is_repeated(stage: Stage, call: str, error: Exception) -> None:
     stage.workers.clear()
     stage.dispatches.clear()
+    stage.groups.clear()
     stage.broken[call] = error
     with pytest.raises(type(error)):
         deliver(stage, "interruption")
     assert not stage.executions
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+def test_a_notice_while_the_database_is_away_starts_its_machine_if_a_group_of_ours_knows_the_instance(
+    stage: Stage, notice: str
+) -> None:
+    stage.broken["one"] = DatabaseUnavailable("away")
+    assert deliver(stage, notice)["outcome"] == "started"
 
 
 def test_every_notice_is_told_with_its_outcome(stage: Stage) -> None:

@@ -55,6 +55,11 @@ def busy(name: str, seen: float = 2) -> Instance:
     return Instance(name, launched_at=ago(4000), worker=worker(name, seen=seen, leases=held))
 
 
+def dead(name: str) -> Instance:
+    """EC2 has ended it, the group has not noticed."""
+    return Instance(name, launched_at=ago(4000), state="terminated", worker=worker(name))
+
+
 def booting(name: str, age: float | None = 60, lifecycle: str = "Pending") -> Instance:
     return Instance(name, lifecycle, launched_at=None if age is None else ago(age))
 

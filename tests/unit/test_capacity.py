@@ -72,6 +72,15 @@ def test_wanted_instances(fleet: Fleet, wanted: int) -> None:
             id="a rebalance left more than desired: no raise",
         ),
         pytest.param(b.fleet(min_size=1, desired=3), 1, "lower", id="lowered to min, not below"),
+        pytest.param(
+            b.fleet(b.busy("i-1"), b.busy("i-2"), b.dead("i-3"), b.booting("i-4"), desired=4, queued=4, leased=2),
+            4,
+            "steady",
+            id="a dead member the group still counts: lowering would cancel the one that boots",
+        ),
+        pytest.param(
+            b.fleet(b.dead("i-1"), desired=1), 0, "lower", id="a dead member alone is not replaced for nothing"
+        ),
     ],
 )
 def test_desired_capacity(fleet: Fleet, desired: int, rule: str) -> None:

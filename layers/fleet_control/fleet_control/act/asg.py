@@ -60,18 +60,20 @@ class AutoScaling:
 
     def __init__(self, client: AutoScalingClient, stage: str) -> None:
         self._client = client
-        self._stage = stage
+        self._prefix = f"asg-{stage}-"
         parse_only(client, "DescribeAutoScalingGroups", *_GROUP, *_MEMBER, "NextToken", "RequestId")
 
     def groups(self) -> list[Group]:
-        """Every fleet of the stage. Raises Blind when AWS cannot be read."""
-        filters = [{"Name": "tag:Stage", "Values": [self._stage]}, {"Name": "tag-key", "Values": [WORKFLOWS_TAG]}]
+        """Every group named `asg-<stage>-…`. Names cannot be edited away; of tags a lost one must hold a fleet, and
+        never make it vanish with whatever it is running. Raises Blind when AWS cannot be read."""
         pages = self._client.get_paginator("describe_auto_scaling_groups")
         try:
-            found = pages.paginate(Filters=filters, PaginationConfig={"PageSize": 100})  # type: ignore[arg-type]
-            return [_group(raw) for page in found for raw in page["AutoScalingGroups"]]
+            raws = [
+                raw for page in pages.paginate(PaginationConfig={"PageSize": 100}) for raw in page["AutoScalingGroups"]
+            ]
         except (BotoCoreError, ClientError) as error:
             raise blind("autoscaling:DescribeAutoScalingGroups", error) from error
+        return [_group(raw) for raw in raws if raw["AutoScalingGroupName"].startswith(self._prefix)]
 
     def group(self, name: str) -> Group | None:
         """One group by its name, None when there is none. Raises Blind."""
@@ -88,7 +90,7 @@ class AutoScaling:
         except (BotoCoreError, ClientError) as error:
             raise blind("autoscaling:DescribeAutoScalingInstances", error) from error
         names = [found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]]
-        return next((name for name in names if name.startswith(f"asg-{self._stage}-")), None)
+        return next((name for name in names if name.startswith(self._prefix)), None)
 
     def set_desired(self, group: str, desired: int) -> None:
         """Straight there, without cooldown: booting instances are counted by the decision already."""

@@ -44,10 +44,18 @@ def capacity(fleet: Fleet, now: datetime) -> Capacity:
     undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY), now)
     supply = _total(count, SUPPLY) + len(undo)
     holding = _total(count, HOLDS_A_SLOT) - len(undo)
-    existing = sum(instance.exists for instance in fleet.instances)
+    existing = _existing(fleet)
     target = min(fleet.policy.max_size, wanted + holding)
     desired, rule = _desired(fleet, target, existing)
     return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where)
+
+
+def _existing(fleet: Fleet) -> int:
+    """What desired is not lowered below. A member that EC2 says is gone keeps its place in the group's own count until
+    the group notices, and a number below that count would cancel an instance that is still pending, and unprotected."""
+    in_group = sum(instance.is_counted for instance in fleet.instances)
+    pending = any(instance.lifecycle.startswith("Pending") for instance in fleet.instances)
+    return in_group if pending else sum(instance.exists for instance in fleet.instances)
 
 
 def _total(count: Counter[Standing], kinds: frozenset[Standing]) -> int:

@@ -142,7 +142,12 @@ class Instance:
     @property
     def exists(self) -> bool:
         """Pending or in service, and EC2 does not say that it is gone already."""
-        return not self.is_going and (self.lifecycle.startswith("Pending") or self.lifecycle == "InService")
+        return not self.is_going and self.is_counted
+
+    @property
+    def is_counted(self) -> bool:
+        """The group holds it against desired: pending or in service, whatever has become of it since."""
+        return self.lifecycle.startswith("Pending") or self.lifecycle == "InService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,6 @@ class Observation:
     strays: tuple[Stray, ...] = ()
     scale_ins_running: frozenset[str] | None = None
     """Names of running `scale_in` executions; None when no drain was old enough to ask."""
-    workers_elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
-from fleet_control.decide.losses import Losses
-from fleet_control.decide.model import Fleet, Observation
+from fleet_control.decide.losses import Losses, Requeue
+from fleet_control.decide.model import Fleet, Observation, Worker
 from fleet_control.decide.plan import FleetPlan, Plan, plan
 from fleet_control.errors import FleetControlError, Hold
 from fleet_control.flows.drains import WayDown
@@ -62,6 +62,7 @@ def reconcile(ports: Ports, trigger: str, about: frozenset[str] = frozenset()) -
     try:
         with ports.database.stage_lock(f"fleet-control-{ports.stage}") as ours:
             if not ours:
+                ports.recorder.decision(fleet="*", rule="busy", reason="another look is under way", trigger=trigger)
                 return Result("busy", "another look is under way")
             observation = observe(ports.jobs, ports.workers, ports.groups, ports.ec2, ports.scale_in)
             decided = plan(observation, ports.worker_limit)
@@ -127,21 +128,31 @@ def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obse
 def clean_up(ports: Ports, losses: Losses) -> int:
     """Requeue before the row goes: the row is what tells that there was something to requeue. Number of failures."""
     rows = {worker.instance_id: worker.row_id for worker in losses.remove}
-    failures = 0
-    for lost in losses.requeue:
-        lease = lost.lease
-        try:
-            ports.jobs.requeue(lease.dispatch_id, lease.token, lost.reason, rows.get(lease.worker_id), lease.worker_id)
-        except FleetControlError as error:
-            ports.recorder.failure(error, dispatch_id=lease.dispatch_id, rule="requeue")
-            failures += 1
-    for worker in losses.remove if not failures else ():
-        try:
-            ports.workers.remove(worker.row_id, worker.instance_id)
-        except FleetControlError as error:
-            ports.recorder.failure(error, instance_id=worker.instance_id, rule="remove")
-            failures += 1
-    return failures
+    failures = sum(not _requeued(ports, lost, rows.get(lost.lease.worker_id)) for lost in losses.requeue)
+    return failures + sum(not _removed(ports, worker) for worker in losses.remove if not failures)
+
+
+def _requeued(ports: Ports, lost: Requeue, row_id: int | None) -> bool:
+    lease = lost.lease
+    about = {"fleet": "*", "rule": "requeue", "dispatch_id": lease.dispatch_id, "instance_id": lease.worker_id}
+    try:
+        done = ports.jobs.requeue(lease.dispatch_id, lease.token, lost.reason, row_id, lease.worker_id)
+    except FleetControlError as error:
+        ports.recorder.failure(error, **about)
+        return False
+    ports.recorder.decision(**about, reason=lost.reason if done else "somebody else was first", requeued=done)
+    return True
+
+
+def _removed(ports: Ports, worker: Worker) -> bool:
+    about = {"fleet": "*", "rule": "remove", "instance_id": worker.instance_id}
+    try:
+        done = ports.workers.remove(worker.row_id, worker.instance_id)
+    except FleetControlError as error:
+        ports.recorder.failure(error, **about)
+        return False
+    ports.recorder.decision(**about, reason="the instance no longer exists", removed=done)
+    return True
 
 
 def _record(recorder: Recorder, fleet_plan: FleetPlan, trigger: str) -> None:
@@ -153,6 +164,7 @@ def _record(recorder: Recorder, fleet_plan: FleetPlan, trigger: str) -> None:
         undrain=[worker.instance_id for worker in fleet_plan.undo],
         scale_in=fleet_plan.scale_in.worker.instance_id if fleet_plan.scale_in and fleet_plan.scale_in.worker else None,
         restart=[worker.instance_id for worker in fleet_plan.restart],
+        suspend_az_rebalance=fleet_plan.suspend_az_rebalance,
         numbers=dict(fleet_plan.numbers or {}),
         trigger=trigger,
     )

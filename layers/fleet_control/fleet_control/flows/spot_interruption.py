@@ -10,6 +10,7 @@ from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
 from fleet_control.decide.losses import Requeue, requeue_all
 from fleet_control.decide.model import INSTANCE_TERMINATED, SPOT_INTERRUPTION
+from fleet_control.errors import Hold
 from fleet_control.flows import rows
 from fleet_control.messages.eventbridge import InstanceStateChange, InterruptionWarning
 from fleet_control.messages.tasks import InterruptionTask, Notice
@@ -62,7 +63,13 @@ def respond(ports: Ports, task: InterruptionTask) -> dict[str, object]:
 
 
 def _is_ours(ports: Ports, instance_id: str, kind: str) -> bool:
-    if ports.workers.one(instance_id) is not None or ports.workers.leases(instance_id):
+    try:
+        if ports.workers.one(instance_id) is not None or ports.workers.leases(instance_id):
+            return True
+    except Hold:
+        # Two minutes are short: the machine repeats its looks from the first second on, this delivery after one minute.
+        if ports.groups.group_of(instance_id) is None:
+            raise
         return True
     # Warned before it has registered: its first poll must find it drained.
     return kind == "interruption" and ports.groups.group_of(instance_id) is not None

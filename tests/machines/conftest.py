@@ -21,7 +21,22 @@ from lab.cloud.names import function_arn
 FILES = Path(__file__).parents[2] / "statemachines"
 HURRY = 0.01
 DEADLINE_SECONDS = 20.0
+LOST_CALLS = (
+    "Sandbox.Timedout",
+    "Runtime.ExitError",
+    "Lambda.Unknown",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+)
+"""What Step Functions is told when a call may have ended in the middle, or was never answered."""
 PLACEHOLDER = re.compile(r"\$\{(\w+)Arn\}")
+
+
+def lost(name: str) -> Exception:
+    """An error as it arrives from a function: by the name of its class."""
+    return type(name, (Exception,), {})("Task timed out after 30.00 seconds")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lab.cloud.functions import ThrottledError
 
-from .conftest import Machines
+from .conftest import LOST_CALLS, Machines, lost
 
 GIVEN = {"ticks": 3, "tick_seconds": 10, "tick": 0}
 
@@ -49,6 +51,19 @@ def test_a_tick_that_stays_throttled_is_left_to_the_next_one(machines: Machines)
     run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
     assert run.status == "SUCCEEDED"
     assert [event["tick"] for _, event in run.calls] == [0, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("error", LOST_CALLS)
+def test_a_tick_that_was_cut_off_is_tried_again(machines: Machines, error: str) -> None:
+    failures = iter([lost(error)])
+
+    def reconcile(event: dict[str, Any]) -> None:
+        if event["tick"] == 0 and (failure := next(failures, None)):
+            raise failure
+
+    run = machines.run("fleet_cycle.asl.json", {"ReconcileFunction": reconcile}, GIVEN)
+    assert run.status == "SUCCEEDED"
+    assert [event["tick"] for _, event in run.calls] == [0, 0, 1, 2]
 
 
 def test_a_minute_without_ticks_ends_after_its_first_look(machines: Machines) -> None:

@@ -10,7 +10,7 @@ from fleet_control.errors import Blind, DatabaseBusy, DatabaseUnavailable, Schem
 
 from lab.cloud.functions import ThrottledError
 
-from .conftest import Machines, Run
+from .conftest import LOST_CALLS, Machines, Run, lost
 
 DRAIN: dict[str, Any] = {"instance_id": "i-1", "drain_id": 7, "look_seconds": 3, "polled_at": None}
 Answers = dict[str, Iterable[Any]]
@@ -145,3 +145,10 @@ def test_a_fraction_of_a_second_to_wait_is_refused_as_on_aws(machines: Machines)
     given = {"drain": DRAIN | {"look_seconds": 3.0}}
     found = machines.run("scale_in.asl.json", {"ScaleInFunction": handler({"look": ["wait"]})}, given)
     assert (found.status, found.error) == ("FAILED", "States.Runtime")
+
+
+@pytest.mark.parametrize("error", LOST_CALLS)
+def test_a_step_that_was_cut_off_is_tried_again(machines: Machines, error: str) -> None:
+    found = run(machines, look=[lost(error), "terminate"], terminate=[lost(error), "release"], release=[lost(error), ""])
+    assert found.status == "SUCCEEDED"
+    assert steps(found) == ["look", "look", "terminate", "terminate", "release", "release"]

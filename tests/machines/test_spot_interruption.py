@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleet_control.errors import DatabaseBusy, DatabaseUnavailable, SchemaNotMigrated
 
-from .conftest import Machines, Run
+from .conftest import LOST_CALLS, Machines, Run, lost
 
 NOTICE: dict[str, Any] = {
     "instance_id": "i-1",
@@ -54,6 +54,13 @@ def test_a_database_that_comes_back_is_waited_for(machines: Machines, error: Exc
     found = run(machines, *[error] * 5, "done")
     assert found.status == "SUCCEEDED"
     assert len(found.calls) == 6
+
+
+@pytest.mark.parametrize("error", LOST_CALLS)
+def test_a_look_that_was_cut_off_is_tried_again(machines: Machines, error: str) -> None:
+    found = run(machines, lost(error), "wait", lost(error), "done")
+    assert found.status == "SUCCEEDED"
+    assert len(found.calls) == 4
 
 
 @pytest.mark.parametrize(

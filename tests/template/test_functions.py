@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from fleet_control import settings
+from fleet_control.act.aws import client
 from fleet_control.settings import Settings
 
 from lab.render import Template
@@ -98,3 +99,15 @@ def test_an_account_that_cannot_reserve_concurrency_reserves_none() -> None:
 def test_custom_resources_give_up_in_minutes(root: Template) -> None:
     custom = [r["Properties"] for r in root.values() if r["Type"].startswith("Custom::")]
     assert [properties["ServiceTimeout"] for properties in custom] == [300, 300]
+
+
+@pytest.mark.parametrize("folder", SETTINGS)
+def test_two_calls_that_nobody_answers_end_before_the_function_is_timed_out(
+    root: Template, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    config = client.__wrapped__("autoscaling").meta.config  # not the one that is kept
+    attempts = config.retries["total_max_attempts"]
+    waits = sum(2**retry for retry in range(attempts - 1))  # the longest of the SDK's standard mode
+    budget = attempts * (config.connect_timeout + config.read_timeout) + waits
+    assert 2 * budget <= function(root, folder)["Timeout"]

@@ -9,7 +9,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-_CONFIG = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+# Two calls that nobody answers, waits between their attempts included, end before the function is timed out at 30 s: then
+# it says what it could not reach, and what it holds is let go.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 2, 5, 2
+_CONFIG = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+)
 
 
 @cache

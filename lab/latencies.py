@@ -10,14 +10,18 @@ from lab.measures import Entry, Evidence, accepted
 BACKLOG_TARGET = 2
 """Jobs per instance where the group does not say."""
 
+SAMPLE_AGE = 0.5
+"""Seconds by which what a sample saw may be older than its time, at most."""
+
 
 @dataclass(frozen=True)
 class Asked:
-    """A burst at the time of its first commit; `jobs` in all."""
+    """A burst of so many jobs, from its first commit `t` to its `last`."""
 
     name: str
     workflow: str
     t: float
+    last: float
     jobs: int
     nudged: bool
 
@@ -25,9 +29,9 @@ class Asked:
 def request_latencies(evidence: Evidence, *, nudged: bool) -> dict[str, float]:
     """Burst → seconds from its first commit to the first raise accepted for its fleet from then on.
 
-    One that is still unanswered at the end of the run counts with its age. Not in it are bursts that ask for no raise:
-    those that fit into the desired capacity, unless it was raised all the same before the next burst. A single job is
-    no burst.
+    An unanswered one counts with its age when it asked no more, because what was left of the backlog fitted into the
+    desired capacity; or at the end of the run. Not in it are bursts that fit from the beginning, unless capacity was
+    raised all the same before the next burst. A single job is no burst.
     """
     asked, raised = _bursts(evidence), raises(evidence)
     end = max((entry["t"] for entry in evidence.journal), default=0.0)
@@ -35,20 +39,25 @@ def request_latencies(evidence: Evidence, *, nudged: bool) -> dict[str, float]:
     for burst in asked:
         mine = (t for t, group in raised if group.endswith(f"-{burst.workflow}") and t >= burst.t)
         answer = next(mine, math.inf)
-        counts = burst.jobs > 1 and burst.nudged is nudged
-        if counts and (answer < _next(asked, burst) or _needs_raise(evidence, burst)):
-            latencies[burst.name] = round(min(answer, end) - burst.t, 3)
+        if burst.jobs == 1 or burst.nudged is not nudged:
+            continue
+        if _needs_raise(evidence, burst):
+            latencies[burst.name] = round(min(answer, _served(evidence, burst), end) - burst.t, 3)
+        elif answer < _next(asked, burst):
+            latencies[burst.name] = round(answer - burst.t, 3)
     return latencies
 
 
 def _bursts(evidence: Evidence) -> list[Asked]:
     committed = [job for job in evidence.of("job") if job["event"] == "committed"]
     sizes = Counter(job["burst"] for job in committed)
+    last = {job["burst"]: job["t"] for job in committed}
     first: dict[str, Entry] = {}
     for job in committed:
         first.setdefault(job["burst"], job)
     return [
-        Asked(name, job["workflow"], job["t"], sizes[name], nudged=bool(job["nudged"])) for name, job in first.items()
+        Asked(name, job["workflow"], job["t"], last[name], sizes[name], nudged=bool(job["nudged"]))
+        for name, job in first.items()
     ]
 
 
@@ -62,8 +71,23 @@ def _needs_raise(evidence: Evidence, burst: Asked) -> bool:
     for group, fleet in evidence.fleets.items():
         if group.endswith(f"-{burst.workflow}"):
             desired, jobs = _before(evidence, group, burst.t)
-            return bool(desired < fleet["max"] and jobs + burst.jobs > fleet.get("target", BACKLOG_TARGET) * desired)
+            return bool(desired < fleet["max"] and jobs + burst.jobs > _target(fleet) * desired)
     return False
+
+
+def _served(evidence: Evidence, burst: Asked) -> float:
+    """When the backlog was first seen to fit into the desired capacity after the burst."""
+    for sample in evidence.samples:
+        for group, fleet in sample["fleets"].items():
+            after = group.endswith(f"-{burst.workflow}") and sample["t"] > burst.last + SAMPLE_AGE
+            target = _target(evidence.fleets.get(group, {}))
+            if after and fleet.get("queued", 0) + fleet.get("leased", 0) <= target * fleet["desired"]:
+                return float(sample["t"])
+    return math.inf
+
+
+def _target(fleet: Entry) -> int:
+    return int(fleet.get("target", BACKLOG_TARGET))
 
 
 def _before(evidence: Evidence, group: str, t: float) -> tuple[int, int]:

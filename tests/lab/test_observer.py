@@ -239,6 +239,18 @@ def test_a_burst_that_is_never_answered_counts_with_its_age() -> None:
     assert latencies.request_latencies(run, nudged=False) == {"a": 31.0}
 
 
+def test_a_burst_that_standing_capacity_worked_off_counts_with_its_age_when_it_asked_no_more() -> None:
+    def seen(t: float, queued: int, leased: int) -> Entry:
+        return {"t": T0 + t, "fleets": {GROUP: {"desired": 1, "max": 10, "queued": queued, "leased": leased}}}
+
+    run = replace(
+        clean(),
+        journal=[job(1, 1, "a"), job(1.2, 2, "a"), job(1.4, 3, "a"), job(25, 4, "b"), job(25, 5, "b"), desire(25.5, 3)],
+        samples=[seen(0.5, 0, 0), seen(1.3, 1, 1), seen(1.5, 0, 0), seen(2, 2, 1), seen(6, 1, 1), seen(24, 0, 1)],
+    )
+    assert latencies.request_latencies(run, nudged=False) == {"a": 5.0, "b": 0.5}
+
+
 @pytest.mark.parametrize(("desired", "leased", "counts"), [(2, 2, False), (2, 3, True), (10, 30, False)])
 def test_a_burst_asks_for_a_raise_when_it_is_more_than_desired_is_there_for(
     desired: int, leased: int, *, counts: bool

@@ -36,7 +36,8 @@ PLACEHOLDER = re.compile(r"\$\{(\w+)Arn\}")
 
 def lost(name: str) -> Exception:
     """An error as it arrives from a function: by the name of its class."""
-    return type(name, (Exception,), {})("Task timed out after 30.00 seconds")
+    error: Exception = type(name, (Exception,), {})("Task timed out after 30.00 seconds")
+    return error
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ class Ec2Instance:
 
 
 class Ec2:
-    """Source: EC2 API reference, DescribeInstances; terminated instances stay visible for about an hour."""
+    """Source: EC2 API reference, DescribeInstances; terminated instances stay visible for about an hour.
+
+    On Lambda the SDK knows no other call of EC2 (scripts/sdk_models.py).
+    """
 
     def __init__(self, client: EC2Client, stage: str) -> None:
         self._client = client

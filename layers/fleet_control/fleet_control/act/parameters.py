@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 
 class Parameters:
+    """On Lambda the SDK knows only PutParameter of it (scripts/sdk_models.py)."""
+
     def __init__(self, client: SSMClient) -> None:
         self._client = client
 

@@ -80,7 +80,7 @@ def place(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(python, built.opt(layers, folder / "opt"), folder / "log")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # only one cloud may be open in a process: not beyond these tests
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Deployed, with a door for `sam local`; time stands still: no schedule fires."""
     with World(tmp_path_factory.mktemp("world")) as opened:
@@ -88,7 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def as_lambda(built: Build, world: World) -> dict[str, Invocable]:
     """Functions with the template's environment: verified TLS to the world's database, tracing on."""
     overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
@@ -123,7 +123,7 @@ class Environments:
             emulator.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environments(place: Place, as_lambda: dict[str, Invocable]) -> Iterator[Environments]:
     opened = Environments(place, as_lambda)
     yield opened

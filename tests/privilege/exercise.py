@@ -30,7 +30,7 @@ STAGE = "staging"
 PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
 PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
-TAGS = {"fleet:scale-to-zero-minutes": "2", "fleet:drain-look-seconds": "1", "fleet:drain-limit-seconds": "10"}
+TAGS = {"fleet:scale-to-zero-minutes": "0.02", "fleet:drain-look-seconds": "1", "fleet:drain-limit-seconds": "10"}
 ABANDONED = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, metadata, created_at)
 SELECT id, worker_id, 'fleet_drained', '{"reason": "idle"}', UTC_TIMESTAMP() - INTERVAL 100 SECOND

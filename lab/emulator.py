@@ -47,7 +47,7 @@ class Emulator:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": f"{opt / 'python'}",
             "LAMBDA_TASK_ROOT": str(function.code),
-            **{name: in_opt(value, opt) for name, value in function.environment.items()},
+            **function.environment,
         }
         self._process = processes.spawn(command, env=environment, cwd=function.code, log=log)
         self._wait()
@@ -79,11 +79,6 @@ class Emulator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def in_opt(value: str, opt: Path) -> str:
-    """A path below /opt, which only a container has, as the one that stands for it."""
-    return f"{opt}{value.removeprefix('/opt')}" if value.startswith("/opt/") else value
 
 
 def _free_port() -> int:

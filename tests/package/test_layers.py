@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from lab.artifacts import ARCHITECTURES, Build
-from scripts.sdk_models import TARGET, models
 
 MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
 LIMITS = {"DependenciesLayer": 12_000_000, "FleetControlLayer": 200_000}
@@ -73,16 +72,6 @@ def test_certificates_lie_where_every_function_looks(builds: Callable[[str], Bui
     path = Path(variables["DB_CA_FILE"])
     assert path.parts[:2] == ("/", "opt")
     assert "BEGIN CERTIFICATE" in (build.folder / "DependenciesLayer" / path.relative_to("/opt")).read_text()
-
-
-def test_models_of_services_are_what_the_present_sdk_says_of_them(
-    builds: Callable[[str], Build], architecture: str
-) -> None:
-    build = builds(architecture)
-    folder = Path(build.template["Globals"]["Function"]["Environment"]["Variables"]["AWS_DATA_PATH"])
-    shipped = build.folder / "DependenciesLayer" / folder.relative_to("/opt")
-    wanted = {path.relative_to(TARGET): text for path, text in models().items()}
-    assert {path.relative_to(shipped): path.read_text() for path in shipped.rglob("*.json")} == wanted
 
 
 def test_functions_are_nothing_but_their_own_code(builds: Callable[[str], Build], architecture: str) -> None:

@@ -46,8 +46,7 @@ class Telemetry:
 
     @cached_property
     def tracer(self) -> Tracer:
-        # By default it tries some twenty libraries, each at the cost of a cold start; AWS is what we call.
-        return Tracer(service=self._service, patch_modules=("botocore",))
+        return Tracer(service=self._service)
 
     def count(self, name: str, value: float = 1) -> None:
         """A health metric of this invocation; sent with the others when it ends."""

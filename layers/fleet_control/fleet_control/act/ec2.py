@@ -32,10 +32,7 @@ class Ec2Instance:
 
 
 class Ec2:
-    """Source: EC2 API reference, DescribeInstances; terminated instances stay visible for about an hour.
-
-    On Lambda the SDK knows no other call of EC2 (scripts/sdk_models.py).
-    """
+    """Source: EC2 API reference, DescribeInstances; terminated instances stay visible for about an hour."""
 
     def __init__(self, client: EC2Client, stage: str) -> None:
         self._client = client

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 
 class Parameters:
-    """On Lambda the SDK knows only PutParameter of it (scripts/sdk_models.py)."""
-
     def __init__(self, client: SSMClient) -> None:
         self._client = client
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Tick(_Model):

@@ -16,6 +16,10 @@ SPOT_INTERRUPTION = "spot_interruption"
 INSTANCE_TERMINATED = "instance_terminated"
 IDLE = "idle"
 SCALE_TO_ZERO = "scale_to_zero"
+REBALANCE = "rebalance"
+ZOMBIE = "zombie"
+OVERDUE = "overdue"
+WORKER_LOST = "worker_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Policy:
     silent_seconds: float = 300
     drain_look_seconds: float = 3
     drain_limit_seconds: float = 60
+    probe_seconds: float = 600
+    job_timeout_seconds: float = 3600
 
     @property
     def launch_deadline_seconds(self) -> float:
@@ -42,12 +48,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated."""
+    """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated.
+
+    Until `finish_by` the leases of a worker that has been warned may still run; None: nothing may.
+    """
 
     row_id: int
     reason: str
     at: datetime
     committed: bool = False
+    finish_by: datetime | None = None
 
     @property
     def is_scale_in(self) -> bool:
@@ -134,6 +144,10 @@ class Instance:
     launched_at: datetime | None = None
     state: str | None = "running"
     worker: Worker | None = None
+    rebalance: bool = False
+    """EC2 recommends to replace it (tag `fleet:rebalance-recommended`)."""
+    registered_before: bool = False
+    """The audit log knows a registration of it, whatever became of the worker's row."""
 
     @property
     def is_going(self) -> bool:
@@ -143,6 +157,33 @@ class Instance:
     def exists(self) -> bool:
         """Pending or in service, and EC2 does not say that it is gone already."""
         return not self.is_going and (self.lifecycle.startswith("Pending") or self.lifecycle == "InService")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedLaunch:
+    """A scaling activity that failed: AWS refused the launch. `code` is AWS's, `message` its words."""
+
+    code: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchHistory:
+    """What became of a fleet's launches, as their owners tell: scaling activities, EC2, the audit log.
+
+    Read only for a fleet that is short of desired or has instances that should have registered; empty otherwise.
+    """
+
+    failed_in_a_row: int = 0
+    """Instances overdue, or gone other than by Spot, that never registered: since the newest registration."""
+    refused: FailedLaunch | None = None
+    """The newest attempt, if AWS refused it; None when the newest attempt brought an instance."""
+    blocked_since: datetime | None = None
+    """When AWS began to refuse: the first of the failed attempts in a row."""
+    attempted_at: datetime | None = None
+    registered_at: datetime | None = None
+    """The fleet's newest registration, as far back as the history was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +201,7 @@ class Fleet:
     az_rebalance_runs: bool = False
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
+    launches: LaunchHistory = LaunchHistory()
 
     @property
     def demand(self) -> int:

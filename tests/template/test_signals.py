@@ -121,9 +121,20 @@ RULES = {
             "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
         },
     ),
-    "InterruptionWarning": (
+    "SpotNotice": (
         "spot-interruption",
-        {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+        {
+            "source": ["aws.ec2"],
+            "detail-type": ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"],
+        },
+    ),
+    "TerminateAction": (
+        "spot-interruption",
+        {
+            "source": ["aws.autoscaling"],
+            "detail-type": ["EC2 Instance-terminate Lifecycle Action"],
+            "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
+        },
     ),
     "InstanceGone": (
         "spot-interruption",

@@ -25,11 +25,17 @@ class Tick(_Model):
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
-    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only."""
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only.
+
+    An instance that has not registered by its deadline has neither row nor drain: it is looked at from `since` (naive
+    UTC) on, and its group launches another where desired is to be kept.
+    """
 
     instance_id: str
-    worker_row_id: int
-    drain_id: int
+    worker_row_id: int | None = None
+    drain_id: int | None = None
+    since: NaiveDatetime | None = None
+    keep_desired: bool = False
     group: str
     workflows: tuple[str, ...]
     look_seconds: int = Field(gt=0)
@@ -45,13 +51,24 @@ class ScaleInTask(_Model):
 
 
 class Notice(_Model):
-    """One notice about one instance. `looks` counts up to `max_looks`, `look_seconds` apart."""
+    """One notice about one instance. `looks` counts up, `look_seconds` apart: to `max_looks` after a warning, and
+    without a bound of its own while a group waits for its terminate hook (`terminating`).
+
+    `finish_by` (naive UTC) is until when a warned worker's job may run; `group` and the limits (seconds) are those of a
+    `terminating` instance; `polled_at` (naive UTC) is the first poll seen after its drain.
+    """
 
     instance_id: str
-    kind: Literal["interruption", "shutting-down", "terminated"]
+    kind: Literal["interruption", "terminating", "shutting-down", "terminated"]
     looks: int = 0
     max_looks: int
     look_seconds: int = Field(gt=0)
+    finish_by: NaiveDatetime | None = None
+    group: str = ""
+    drain_limit_seconds: float = Field(default=60, ge=0)
+    job_timeout_seconds: float = Field(default=3600, ge=0)
+    end_margin_seconds: float = Field(default=15, ge=0)
+    polled_at: NaiveDatetime | None = None
 
 
 class InterruptionTask(_Model):

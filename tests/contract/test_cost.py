@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[[Jobs, Workers], object]] = {
     "durations": lambda jobs, workers: jobs.durations([1, 2]),
     "requeue": lambda jobs, workers: jobs.requeue(4, "another token", "spot_interruption", 1, "i-5"),
     "fleet": lambda jobs, workers: workers.fleet(),
+    "registrations": lambda jobs, workers: workers.registrations(),
     "one": lambda jobs, workers: workers.one("i-4"),
     "leases": lambda jobs, workers: workers.leases("i-5"),
     "drain": lambda jobs, workers: workers.drain(1, "i-1", "idle"),
@@ -84,6 +85,7 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     worker_statements.FLEET_WORKERS: ("i-%",),
     worker_statements.ONE_WORKER: ("i-4",),
     worker_statements.LEASES_OF: ("i-5",),
+    worker_statements.REGISTRATIONS: (500,),
     worker_statements.LOCK: (4,),
     worker_statements.LOCK_OURS: (4, "i-4"),
     worker_statements.DRAIN: (1,),
@@ -113,7 +115,9 @@ def test_every_statement_is_on_an_index(database: Database, root: Connection) ->
 def test_every_statement_of_jobs_and_workers_is_explained() -> None:
     modules = vars(job_statements) | vars(worker_statements)
     named = {
-        name: text for name, text in modules.items() if name.isupper() and not name.startswith("_") and " " in str(text)
+        name: text
+        for name, text in modules.items()
+        if name.isupper() and not name.startswith("_") and isinstance(text, str) and " " in text
     }
     assert {name for name, text in named.items() if text not in STATEMENTS} == {"AUDIT"}
 
@@ -132,4 +136,4 @@ def test_a_look_takes_as_many_statements_for_fifty_fleets_as_for_one(database: D
             assert reconcile(ports, "Tick").fleets == number + 1
             statements[number + 1] = database.statements - before
     assert len(stage.made("set_desired")) == 50
-    assert statements[50] == statements[1] <= 7
+    assert statements[50] == statements[1] <= 8

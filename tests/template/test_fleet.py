@@ -119,6 +119,8 @@ def test_group_carries_its_policy(fleet: Template) -> None:
         "fleet:silent-seconds": "300",
         "fleet:drain-look-seconds": "3",
         "fleet:drain-limit-seconds": "60",
+        "fleet:probe-seconds": "600",
+        "fleet:job-timeout-seconds": "3600",
         "fleet:notice-seconds": "120",
         "fleet:end-margin-seconds": "15",
     }
@@ -178,4 +180,4 @@ def test_a_third_workflow_is_one_list_item_and_one_mapping_entry(tmp_path: Path)
     assert stacks.keys() - resolved().keys() == {"Fleetupscale"}
     group = group_of(stacks["Fleetupscale"])
     assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("asg-staging-upscale", "3")
-    assert len(properties_of(stacks["Fleetupscale"], "AWS::CloudWatch::Alarm")) == 2
+    assert len(properties_of(stacks["Fleetupscale"], "AWS::CloudWatch::Alarm")) == 4

@@ -16,6 +16,7 @@ Statement = dict[str, Any]
 WITHOUT_RESOURCE = {
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeScalingActivities",
     "cloudwatch:PutMetricData",
     "ec2:DescribeInstances",
     "logs:CreateLogDelivery",
@@ -40,6 +41,7 @@ MAY: dict[str, set[str]] = {
         OWN_SECRET,
         "autoscaling:CompleteLifecycleAction",
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
         "autoscaling:RecordLifecycleActionHeartbeat",
         "autoscaling:SetDesiredCapacity",
         "autoscaling:SuspendProcesses",

@@ -14,6 +14,7 @@ MAX_ATTEMPTS = 3
 
 SPOT_INTERRUPTION = "spot_interruption"
 INSTANCE_TERMINATED = "instance_terminated"
+TERMINATING = "terminating"
 IDLE = "idle"
 SCALE_TO_ZERO = "scale_to_zero"
 REBALANCE = "rebalance"
@@ -39,6 +40,8 @@ class Policy:
     drain_limit_seconds: float = 60
     probe_seconds: float = 600
     job_timeout_seconds: float = 3600
+    notice_seconds: float = 120
+    end_margin_seconds: float = 15
 
     @property
     def launch_deadline_seconds(self) -> float:
@@ -50,7 +53,7 @@ class Policy:
 class Drain:
     """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated.
 
-    Until `finish_by` the leases of a worker that has been warned may still run; None: nothing may.
+    Until `finish_by` the jobs `finishing` (dispatch ids) of a worker that has been warned may still run.
     """
 
     row_id: int
@@ -58,10 +61,15 @@ class Drain:
     at: datetime
     committed: bool = False
     finish_by: datetime | None = None
+    finishing: frozenset[int] = frozenset()
 
     @property
     def is_scale_in(self) -> bool:
-        return self.reason in (IDLE, SCALE_TO_ZERO)
+        return self.reason in (IDLE, SCALE_TO_ZERO, REBALANCE, ZOMBIE)
+
+    def spares(self, lease: Lease, now: datetime) -> bool:
+        """Whether this job was expected to end before its warned instance does, and still has the time to."""
+        return self.finish_by is not None and now < self.finish_by and lease.dispatch_id in self.finishing
 
     @property
     def can_be_undone(self) -> bool:
@@ -123,6 +131,8 @@ class Standing(StrEnum):
     IDLE = "idle"
     BOOTING = "booting"
     DRAINING = "draining"
+    REPLACED = "replaced"
+    """Drained because its replacement serves: what it holds is beyond desired, so it keeps no slot."""
     INTERRUPTED = "interrupted"
     SILENT = "silent"
     OVERDUE = "overdue"
@@ -161,7 +171,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class FailedLaunch:
-    """A scaling activity that failed: AWS refused the launch. `code` is AWS's, `message` its words."""
+    """A scaling activity that failed: AWS refused the launch. `code` is our class of it, `message` AWS's words."""
 
     code: str
     message: str
@@ -177,6 +187,8 @@ class LaunchHistory:
 
     failed_in_a_row: int = 0
     """Instances overdue, or gone other than by Spot, that never registered: since the newest registration."""
+    opened_at: datetime | None = None
+    """When so many had failed that the breaker opened; None while it is closed."""
     refused: FailedLaunch | None = None
     """The newest attempt, if AWS refused it; None when the newest attempt brought an instance."""
     blocked_since: datetime | None = None
@@ -184,6 +196,8 @@ class LaunchHistory:
     attempted_at: datetime | None = None
     registered_at: datetime | None = None
     """The fleet's newest registration, as far back as the history was read."""
+    unread: str = ""
+    """Why the history could not be read; empty when it was, or did not matter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,17 +25,11 @@ class Tick(_Model):
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
-    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only.
-
-    An instance that has not registered by its deadline has neither row nor drain: it is looked at from `since` (naive
-    UTC) on, and its group launches another where desired is to be kept.
-    """
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only."""
 
     instance_id: str
-    worker_row_id: int | None = None
-    drain_id: int | None = None
-    since: NaiveDatetime | None = None
-    keep_desired: bool = False
+    worker_row_id: int
+    drain_id: int
     group: str
     workflows: tuple[str, ...]
     look_seconds: int = Field(gt=0)
@@ -43,11 +37,23 @@ class DrainOnItsWay(_Model):
     polled_at: NaiveDatetime | None = None
 
 
+class OverdueOnItsWay(_Model):
+    """An instance that had not registered by its deadline: it has neither row nor drain. Looked at from `since` (naive
+    UTC) for `limit_seconds`; its group launches another where desired is kept."""
+
+    instance_id: str
+    group: str
+    since: NaiveDatetime
+    keep_desired: bool
+    look_seconds: int = Field(gt=0)
+    limit_seconds: float = Field(ge=0)
+
+
 class ScaleInTask(_Model):
     """A step of `scale_in`; answered with `{"drain": …, "next": "wait|terminate|release|done", "reason": …}`."""
 
     step: Literal["look", "terminate", "release"]
-    drain: DrainOnItsWay
+    drain: DrainOnItsWay | OverdueOnItsWay
 
 
 class Notice(_Model):

@@ -7,7 +7,11 @@ from lab.world import Scale
 
 MINUTE, EMPTY_MINUTES = 10.0, 2
 PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
-SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
+SCALE = Scale(
+    minute=MINUTE,
+    retries=0.02,
+    pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0, retry=4.0, hooks=NOTICE_SECONDS / 120),
+)
 TAGS = {
     "fleet:idle-seconds": "5",
     "fleet:scale-to-zero-minutes": "0.5",
@@ -16,6 +20,10 @@ TAGS = {
     "fleet:silent-seconds": "60",
     "fleet:drain-look-seconds": "1",
     "fleet:drain-limit-seconds": "15",
+    "fleet:notice-seconds": f"{NOTICE_SECONDS:g}",
+    "fleet:end-margin-seconds": "3",
+    "fleet:probe-seconds": "8",
+    "fleet:job-timeout-seconds": "60",
 }
 SCALED = (
     ("tick of the control loop", "10 s", "10 s, as deployed"),
@@ -28,6 +36,10 @@ SCALED = (
     ("silence of a worker", "300 s", f"{TAGS['fleet:silent-seconds']} s"),
     ("look at a drain, its limit", "3 s, 60 s", "1 s, 15 s"),
     ("Spot's notice", "120 s", f"{NOTICE_SECONDS:.0f} s"),
+    ("  of which the last", "15 s", f"{TAGS['fleet:end-margin-seconds']} s"),
+    ("time-out of the terminate hook", "150 s", "15 s"),
+    ("probe of a fleet whose launches fail", "10 min", f"{TAGS['fleet:probe-seconds']} s"),
+    ("a job is given up with its worker", "3,600 s", f"{TAGS['fleet:job-timeout-seconds']} s"),
     ("Lambda's retries of an event", "60 s, 120 s", "1.2 s, 2.4 s"),
     ("worker: boot, poll, heartbeat", "minutes, 3 s, 30 s", f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
     ("one job", "a minute or more", "2 to 7 s"),

@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: 
     result = reconcile(ports(), trigger=type(nudge).__name__, about=nudge.names)
     _count(result)
     _count_unknown(result, nudge)
+    _gauge_launches(result)
     return asdict(result)
 
 
@@ -38,6 +39,16 @@ def _count_unknown(result: Result, nudge: Nudge) -> None:
         telemetry.count(UNKNOWN.get(type(nudge), "UnknownWorkflows"), result.unknown)
     if result.unknown_workflows:
         telemetry.count("UnknownWorkflows", result.unknown_workflows)
+
+
+def _gauge_launches(result: Result) -> None:
+    """By fleet, whose name ends in its slug, and only while there is something to tell."""
+    prefix = f"asg-{ports().stage}-"
+    for fleet, seconds in result.blocked.items():
+        slug = fleet.removeprefix(prefix)
+        telemetry.gauge("CapacityBlockedSeconds", "Seconds", seconds, WorkflowSlug=slug)
+    for fleet in result.breakers:
+        telemetry.gauge("LaunchBreakerOpen", "Count", 1, WorkflowSlug=fleet.removeprefix(prefix))
 
 
 def _count(result: Result) -> None:

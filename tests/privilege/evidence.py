@@ -35,6 +35,8 @@ class Recording:
         self.markers: dict[str, str] = {}
         self.refusals: list[str] = []
         self._given_up: set[str] = set()
+        self.called: set[tuple[str, str]] = set()
+        """(function, API operation) of every call that was answered."""
 
     def watch(self, world: World) -> None:
         world.journal.listen(self._hear)
@@ -43,6 +45,8 @@ class Recording:
     def _hear(self, entry: Mapping[str, Any]) -> None:
         if entry["kind"] == "dead_letter":
             self._given_up.add(entry["function"])
+        if entry["kind"] == "aws_call" and not entry["error"]:
+            self.called.add((entry["caller"], entry["operation"]))
 
     def given_up(self) -> set[str]:
         """Functions that have sent an event to their failure destination."""

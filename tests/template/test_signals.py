@@ -28,7 +28,7 @@ def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> 
         for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
     }
     alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
-    assert len(alarms) == 2 * 2 + 4 + 7 + 3 + 2
+    assert len(alarms) == 2 * 4 + 4 + 7 + 3 + 2
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
@@ -121,9 +121,20 @@ RULES = {
             "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
         },
     ),
-    "InterruptionWarning": (
+    "SpotNotice": (
         "spot-interruption",
-        {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+        {
+            "source": ["aws.ec2"],
+            "detail-type": ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"],
+        },
+    ),
+    "TerminateAction": (
+        "spot-interruption",
+        {
+            "source": ["aws.autoscaling"],
+            "detail-type": ["EC2 Instance-terminate Lifecycle Action"],
+            "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
+        },
     ),
     "InstanceGone": (
         "spot-interruption",

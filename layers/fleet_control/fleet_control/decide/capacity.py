@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from fleet_control.decide.breaker import CLOSED, Breaker, breaker
 from fleet_control.decide.model import HOLDS_A_SLOT, SUPPLY, Fleet, Instance, Policy, Standing
 from fleet_control.decide.standing import is_alive, standings
+
+FAR_ABOVE = 5
+"""Desired beyond what is wanted and exists by more than this was set by hand, or a great queue is gone at once."""
+
+UNDONE_FIRST = frozenset({Standing.DRAINING, Standing.REPLACED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,9 @@ class Capacity:
     rule: str
     undo: tuple[Instance, ...] = ()
     standing: Mapping[str, Standing] | None = None
+    breaker: Breaker = CLOSED
+    overdue: int = 0
+    """How many overdue instances may go now, so that no more replacements are launched than the breaker allows."""
 
     @property
     def surplus(self) -> int:
@@ -43,11 +52,18 @@ def capacity(fleet: Fleet, now: datetime) -> Capacity:
     wanted = wanted_instances(fleet)
     undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY), now)
     supply = _total(count, SUPPLY) + len(undo)
-    holding = _total(count, HOLDS_A_SLOT) - len(undo)
+    holding = _total(count, HOLDS_A_SLOT) - sum(where[instance.id] in HOLDS_A_SLOT for instance in undo)
     existing = _existing(fleet)
-    target = min(fleet.policy.max_size, wanted + holding)
+    allowed = breaker(fleet.launches, fleet.policy, count[Standing.BOOTING], now)
+    late = count[Standing.OVERDUE]
+    # Those that never registered make room for their replacements.
+    within = allowed.within(existing - late, min(fleet.policy.max_size, wanted + holding))
+    target = max(fleet.policy.min_size, within)
     desired, rule = _desired(fleet, target, existing)
-    return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where)
+    if allowed.probes and rule == "raise":
+        rule = "probe"
+    go = late if allowed.launches is None else max(0, min(late, allowed.launches + existing - target))
+    return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where, allowed, go)
 
 
 def _existing(fleet: Fleet) -> int:
@@ -64,7 +80,7 @@ def _total(count: Counter[Standing], kinds: frozenset[Standing]) -> int:
 
 def _drains_to_undo(fleet: Fleet, where: Mapping[str, Standing], missing: int, now: datetime) -> tuple[Instance, ...]:
     """A drained instance of ours that still polls serves at once; a new one needs its warm-up."""
-    ours = [i for i in fleet.instances if where[i.id] is Standing.DRAINING and _serves_undrained(i, fleet.policy, now)]
+    ours = [i for i in fleet.instances if where[i.id] in UNDONE_FIRST and _serves_undrained(i, fleet.policy, now)]
     return tuple(ours[: max(0, missing)])
 
 
@@ -82,5 +98,5 @@ def _desired(fleet: Fleet, target: int, existing: int) -> tuple[int, str]:
     # pending ones are not, so they are counted.
     floor = max(existing, target)
     if fleet.desired > floor:
-        return floor, "lower"
+        return floor, "reset" if fleet.desired - floor > FAR_ABOVE else "lower"
     return fleet.desired, "steady"

@@ -3,7 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 ARCHITECTURE ?= arm64
+# What the tools keep, they keep in build/ rather than in the home directory.
 export SAM_CLI_TELEMETRY := 0
+export __SAM_CLI_APP_DIR := $(CURDIR)/build/sam
+export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
+export UV_CACHE_DIR := $(CURDIR)/build/cache/uv
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .PHONY: help setup demo lab test bench lint build validate requirements clean

@@ -25,6 +25,14 @@ RUNTIME_PACKAGES = (*RUNTIME, "snapshot-restore-py", "urllib3")
 """What Lambda's Python brings: the runtime client and the SDK, with what they stand on."""
 
 
+KEPT_HERE = {
+    "SAM_CLI_TELEMETRY": "0",
+    "__SAM_CLI_APP_DIR": str(ROOT / "build/sam"),
+    "PIP_CACHE_DIR": str(ROOT / "build/cache/pip"),
+}
+"""Environment of the SAM CLI and pip: what they keep, they keep in the repository, not in the home directory."""
+
+
 class NoPython313Error(RuntimeError):
     """There is no Python of Lambda's version on this machine; the text says where it was looked for."""
 
@@ -66,7 +74,7 @@ class Build:
 def build(architecture: str, folder: Path) -> Build:
     """Run `sam build` for arm64 or x86_64. Raises NoPython313Error, and RuntimeError with sam's output."""
     tools = os.pathsep.join([str(Path(sys.executable).parent), str(python313()), os.environ["PATH"]])
-    environment = os.environ | {"PATH": tools, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = os.environ | KEPT_HERE | {"PATH": tools, "AWS_DEFAULT_REGION": "us-east-1"}
     command = ["sam", "build", "--language-extensions", "--parameter-overrides", f"Architecture={architecture}"]
     command += ["--build-dir", str(folder.resolve())]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -97,6 +105,6 @@ def _pins() -> list[str]:
 
 
 def _quietly(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=os.environ | KEPT_HERE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command[:4]))} failed:\n{done.stdout}{done.stderr}")

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any
 
@@ -114,29 +114,70 @@ def _reason(row: Entry) -> str:
     return str(metadata.get("reason", "")) if isinstance(metadata, Mapping) else ""
 
 
-def touched_admin_drains(evidence: Evidence) -> list[str]:
-    """Workers drained by an administrator that we drained, undrained or terminated before they were given back."""
-    touched: set[str] = set()
-    for begin, end, instance in _admin_drains(evidence):
-        ours = [row for row in evidence.audits if row["worker_identifier"] == instance and begin < _at(row) < end]
-        gone = [e for e in evidence.of("instance") if e["id"] == instance and begin < e["t"] < end]
-        if any(row["event"].startswith("fleet_") for row in ours) or any(e["state"] == "terminating" for e in gone):
-            touched.add(instance)
-    return sorted(touched)
+@dataclass(frozen=True)
+class AdminDrain:
+    """`first` and `last` bound the ids of audit rows, both exclusive, that were written while it held."""
+
+    instance: str
+    begin: float
+    first: int
+    end: float = math.inf
+    last: float = math.inf
 
 
-def _admin_drains(evidence: Evidence) -> list[tuple[float, float, str]]:
-    drains: list[tuple[float, float, str]] = []
+def admin_drains(evidence: Evidence) -> list[AdminDrain]:
+    drains: list[AdminDrain] = []
     for entry in evidence.of("admin"):
         if entry["action"] == "drain":
-            drains.append((entry["t"], math.inf, entry["id"]))
+            drains.append(AdminDrain(entry["id"], entry["t"], entry["audit_id"]))
         else:
-            drains = [(b, entry["t"] if i == entry["id"] else e, i) for b, e, i in drains]
+            given_back = {"end": entry["t"], "last": entry["audit_id"] + 1}
+            drains = [
+                replace(one, **given_back) if one.instance == entry["id"] and one.last == math.inf else one
+                for one in drains
+            ]
     return drains
 
 
-def _at(row: Entry) -> float:
-    """Unix seconds of a naive UTC timestamp of the database."""
+def touched_admin_drains(evidence: Evidence) -> list[str]:
+    """Workers drained by an administrator that we drained, undrained or terminated before they were given back.
+
+    Audit rows are told apart by id: their times are whole seconds.
+    """
+    ours = killed_by_us(evidence)
+    return sorted({
+        drain.instance
+        for drain in admin_drains(evidence)
+        if any(_written_during(drain, row) for row in evidence.audits)
+        or (drain.instance in ours and any(_went_during(drain, entry) for entry in evidence.of("instance")))
+    })  # fmt: skip
+
+
+def _written_during(drain: AdminDrain, row: Entry) -> bool:
+    ours = row["event"].startswith("fleet_") and row["worker_identifier"] == drain.instance
+    return bool(ours and drain.first < row["id"] < drain.last)
+
+
+def _went_during(drain: AdminDrain, entry: Entry) -> bool:
+    going = entry["state"] == "terminating" and entry["id"] == drain.instance
+    return bool(going and drain.begin < entry["t"] < drain.end)
+
+
+def fenced_workers(evidence: Evidence) -> list[str]:
+    """Workers whose lease was taken from them although their instance was neither warned nor dead at that time."""
+    lost: dict[str, float] = {}
+    for entry in evidence.of("instance"):
+        if entry["state"] in ("warned", "terminating", "terminated"):
+            lost.setdefault(entry["id"], entry["t"])
+    return sorted({
+        row["worker_identifier"]
+        for row in evidence.audits
+        if row["event"] == "requeued" and lost.get(row["worker_identifier"], math.inf) >= second_of(row) + 1
+    })  # fmt: skip
+
+
+def second_of(row: Entry) -> float:
+    """Unix seconds of a naive UTC timestamp of the database, which cuts off fractions: the row is up to 1 s younger."""
     return float(row["created_at"].replace(tzinfo=UTC).timestamp())
 
 
@@ -156,7 +197,7 @@ def not_at_zero(evidence: Evidence) -> list[str]:
     return sorted(name for name, fleet in evidence.fleets.items() if fleet["desired"] or fleet["instances"])
 
 
-# -- the product's calls and latencies -----------------------------------------------------------------------------
+# -- the product's calls -------------------------------------------------------------------------------------------
 
 
 def product_calls(evidence: Evidence) -> list[Entry]:
@@ -170,51 +211,3 @@ def accepted(evidence: Evidence) -> list[tuple[float, str, int]]:
         for call in product_calls(evidence)
         if call["operation"] == "SetDesiredCapacity" and not call["error"]
     ]
-
-
-def request_latencies(evidence: Evidence, *, nudged: bool) -> dict[str, float]:
-    """Burst → seconds from its first commit to the first raise accepted for its fleet, before the next burst there.
-
-    A burst that the standing capacity can serve asks for no raise and is not in it; a single job is no burst.
-    """
-    first: dict[str, Entry] = {}
-    sizes = Counter(job["burst"] for job in evidence.of("job"))
-    for job in evidence.of("job"):
-        if job["event"] == "committed":
-            first.setdefault(job["burst"], job)
-    raises = _raises(evidence)
-    latencies: dict[str, float] = {}
-    for burst, job in first.items():
-        later = [
-            other["t"] for other in first.values() if other["workflow"] == job["workflow"] and other["t"] > job["t"]
-        ]
-        answer = next((t for t, group in raises if group.endswith(f"-{job['workflow']}") and t >= job["t"]), None)
-        counts = sizes[burst] > 1 and bool(job["nudged"]) is nudged
-        if counts and answer is not None and answer < min(later, default=math.inf):
-            latencies[burst] = round(answer - job["t"], 3)
-    return latencies
-
-
-def _raises(evidence: Evidence) -> list[tuple[float, str]]:
-    last: dict[str, tuple[float, int]] = {}
-    raises = []
-    for t, group, desired in accepted(evidence):
-        if desired > _desired_before(evidence, group, t, last.get(group, (0.0, 0))):
-            raises.append((t, group))
-        last[group] = (t, desired)
-    return raises
-
-
-def _desired_before(evidence: Evidence, group: str, t: float, last: tuple[float, int]) -> int:
-    """The last request, or what a later sample saw: terminations with decrement lower desired too."""
-    asked_at, asked = last
-    for sample in reversed(evidence.samples):
-        if asked_at < sample["t"] < t and group in sample["fleets"]:
-            return int(sample["fleets"][group]["desired"])
-    return asked
-
-
-def requeue_latencies(evidence: Evidence, cause: str) -> list[float]:
-    """Seconds from the loss (`warned` or `terminating`) to the job being leasable again, as the sampler saw it."""
-    requeued = {row["worker_identifier"] for row in evidence.audits if row["event"] == "requeued"}
-    return [r["seconds"] for r in evidence.releases if r["cause"] == cause and r["instance"] in requeued]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import measures, tail
+from lab import latencies, measures, scenes, tail
 from lab.mariadb import Connection
 from lab.measures import Entry, Evidence, p95
 
@@ -50,17 +50,23 @@ def fleets(autoscaling: Any) -> dict[str, Entry]:
             "desired": group["DesiredCapacity"],
             "max": group["MaxSize"],
             "instances": len(group["Instances"]),
+            "target": _target(group),
         }
         for group in autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     }
 
 
+def _target(group: Any) -> int:
+    tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+    return int(tags.get("fleet:backlog-target", latencies.BACKLOG_TARGET))
+
+
 def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
     """The figures of a run; `broken` names the invariants that did not hold, empty when all did."""
-    loop = measures.request_latencies(evidence, nudged=False)
-    nudged = measures.request_latencies(evidence, nudged=True)
-    requeues = measures.requeue_latencies(evidence, "warned")
-    sudden = measures.requeue_latencies(evidence, "terminating")
+    loop = latencies.request_latencies(evidence, nudged=False)
+    nudged = latencies.request_latencies(evidence, nudged=True)
+    requeues = latencies.requeue_latencies(evidence, "warned")
+    sudden = latencies.requeue_latencies(evidence, "terminating")
     statuses = Counter(row["status"] for row in evidence.dispatches)
     summary: dict[str, Any] = {
         "jobs_submitted": len(measures.submitted(evidence)),
@@ -83,6 +89,7 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
         "holds": sum(entry.get("rule") == "hold" for entry in evidence.decisions),
         "scale_ins_aborted": sum(entry.get("outcome") == "aborted" for entry in evidence.decisions),
         "admin_drains_touched": len(measures.touched_admin_drains(evidence)),
+        "fenced": len(measures.fenced_workers(evidence)),
         "latencies": {"loop": loop, "nudged": nudged, "requeue": requeues, "requeue_after_sudden_death": sudden},
     }
     summary["broken"] = broken(evidence, summary)
@@ -91,17 +98,21 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
 
 
 def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:
-    """One plain sentence for each invariant that does not hold."""
+    """One plain sentence for each invariant that does not hold, and for each scene that did not happen."""
+    limit = scenes.limit(evidence)
     found = [
         (summary["jobs_lost"], f"jobs lost: {measures.lost_jobs(evidence)}"),
+        (summary["jobs_failed"], f"jobs failed: {summary['jobs_failed']}"),
         (summary["jobs_completed_twice"], f"jobs completed twice: {measures.completed_twice(evidence)}"),
         (summary["busy_workers_killed"], f"busy workers killed: {measures.busy_workers_killed(evidence)}"),
         (summary["attempts_charged_to_interruptions"], "attempts charged to interruptions"),
         (summary["admin_drains_touched"], f"admins' drains touched: {measures.touched_admin_drains(evidence)}"),
+        (summary["fenced"], f"leases taken from living workers: {measures.fenced_workers(evidence)}"),
         (measures.above_max(evidence), f"desired above max: {measures.above_max(evidence)}"),
         (measures.not_at_zero(evidence), f"fleets not back at zero: {measures.not_at_zero(evidence)}"),
+        (summary["seconds"] > limit, f"took {summary['seconds']} seconds, limit {limit:g}"),
     ]
-    return [sentence for bad, sentence in found if bad]
+    return [sentence for bad, sentence in found if bad] + scenes.missing(evidence)
 
 
 def aims_missed(summary: dict[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """The demo's time constants: what is scaled, and how that is said on screen."""
 
+from lab.cloud.functions import RETRY_DELAYS
 from lab.cloud.groups import Pace
+from lab.deployed import defaults
 from lab.story import NOTICE_SECONDS
 from lab.workers import WorkerPace
 from lab.world import Scale
@@ -25,29 +27,34 @@ TAGS = {
     "fleet:probe-seconds": "8",
     "fleet:job-timeout-seconds": "60",
 }
-SCALED = (
-    ("tick of the control loop", "10 s", "10 s, as deployed"),
-    ("warm-up of an instance", "300 s", f"{TAGS['fleet:warmup-seconds']} s"),
-    ("idle window before scale-in", "120 s", f"{TAGS['fleet:idle-seconds']} s"),
-    ("quiet before the last instance goes", "15 min", f"{60 * float(TAGS['fleet:scale-to-zero-minutes']):.0f} s"),
-    ("empty queue before its alarm", "15 min", f"{MINUTE * EMPTY_MINUTES:.0f} s"),
-    ("metrics, one minute of an alarm", "60 s", f"{MINUTE:.0f} s"),
-    ("launch deadline after warm-up", "300 s", f"{TAGS['fleet:launch-grace-seconds']} s"),
-    ("silence of a worker", "300 s", f"{TAGS['fleet:silent-seconds']} s"),
-    ("look at a drain, its limit", "3 s, 60 s", "1 s, 15 s"),
+SCALED = (  # what, as deployed, here; names in braces are those of `defaults`
+    ("tick of the control loop", "{tick_seconds} s", "{tick_seconds} s, as deployed"),
+    ("warm-up of an instance", "{warmup_seconds} s", f"{TAGS['fleet:warmup-seconds']} s"),
+    ("idle window before scale-in", "{idle_seconds} s", f"{TAGS['fleet:idle-seconds']} s"),
+    ("quiet before the last instance goes", "{scale_to_zero_minutes} min",
+     f"{60 * float(TAGS['fleet:scale-to-zero-minutes']):.0f} s"),
+    ("empty queue before its alarm", "{empty_minutes} min", f"{MINUTE * EMPTY_MINUTES:.0f} s"),
+    ("metrics, one minute of an alarm", "{minute_seconds} s", f"{MINUTE:.0f} s"),
+    ("launch deadline after warm-up", "{launch_grace_seconds} s", f"{TAGS['fleet:launch-grace-seconds']} s"),
+    ("silence of a worker", "{silent_seconds} s", f"{TAGS['fleet:silent-seconds']} s"),
+    ("look at a drain, its limit", "{drain_look_seconds} s, {drain_limit_seconds} s",
+     f"{TAGS['fleet:drain-look-seconds']} s, {TAGS['fleet:drain-limit-seconds']} s"),
     ("Spot's notice", "120 s", f"{NOTICE_SECONDS:.0f} s"),
     ("  of which the last", "15 s", f"{TAGS['fleet:end-margin-seconds']} s"),
     ("time-out of the terminate hook", "150 s", "15 s"),
     ("probe of a fleet whose launches fail", "10 min", f"{TAGS['fleet:probe-seconds']} s"),
     ("a job is given up with its worker", "3,600 s", f"{TAGS['fleet:job-timeout-seconds']} s"),
-    ("Lambda's retries of an event", "60 s, 120 s", "1.2 s, 2.4 s"),
-    ("worker: boot, poll, heartbeat", "minutes, 3 s, 30 s", f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
+    ("Lambda's retries of an event", *(", ".join(f"{d * by:g} s" for d in RETRY_DELAYS) for by in (1, SCALE.retries))),
+    ("worker: boot, poll, heartbeat", "minutes, {poll_seconds} s, {heartbeat_seconds} s",
+     f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
     ("one job", "a minute or more", "2 to 7 s"),
 )  # fmt: skip
 
 
 def show_scale() -> None:
+    """The column "as deployed" is read from the template as it is now."""
+    values = defaults()
     print("\nScaled through parameters, tags and inputs only; code and state machines are the deployed ones:")
     for what, deployed, here in SCALED:
-        print(f"  {what:<37}{deployed:>19}  →  {here}")
+        print(f"  {what:<37}{deployed.format_map(values):>19}  →  {here.format_map(values)}")
     print(flush=True)

@@ -100,10 +100,18 @@ class Stage:
         self._by_hand(self._drained.pop(), draining=False)
 
     def _by_hand(self, worker: str, *, draining: bool) -> None:
-        backend = Backend(self.platform.connect)
-        backend.drain_by_hand(worker, draining=draining)
-        self.journal.write("admin", action="drain" if draining else "undrain", id=worker)
-        backend.close()
+        """Journals the newest audit row at that moment (`audit_id`), read while the worker's row is still locked:
+        whoever drains or undrains this worker before has a row up to it, whoever comes after has a later one."""
+        with self.platform.connect() as connection:
+            backend = Backend(lambda: connection)
+            connection.begin()
+            backend.drain_by_hand(worker, draining=draining)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT COALESCE(MAX(id), 0) AS newest FROM worker_audit_logs")
+                [row] = cursor.fetchall()
+            connection.commit()
+        action = "drain" if draining else "undrain"
+        self.journal.write("admin", action=action, id=worker, audit_id=int(row["newest"]))
 
     def late_job(self, workflow: str) -> None:
         """Wait for the fleet's queue-empty alarm; commit a job before anybody can act on it."""
@@ -123,9 +131,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scene:
+    """`shows` names what the run must have shown for the scene to have happened (lab/scenes.py)."""
+
     at: float
     title: str
     play: Callable[[Stage], None]
+    shows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,19 +175,31 @@ FULL = Story(
         *_trickle(85.0, VIDEO, jobs=6, every=2.5),
     ),
     scenes=(
-        Scene(0.0, "From zero: a burst without a nudge is answered by the tick", _watch),
-        Scene(12.0, "From zero: a burst with a nudge is answered at once", _watch),
-        Scene(18.0, "The backlog grows: more instances", _watch),
-        Scene(29.0, "Idle instances go one by one while a neighbour works on", _watch),
-        Scene(43.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
-        Scene(55.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
-        Scene(61.0, "An administrator drains a worker: nobody else may touch it", lambda s: s.admin_drains(SWAP)),
-        Scene(69.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0)),
+        Scene(0.0, "From zero: a burst without a nudge is answered by the tick", _watch, shows="from zero by the tick"),
+        Scene(12.0, "From zero: a burst with a nudge is answered at once", _watch, shows="from zero by a nudge"),
+        Scene(18.0, "The backlog grows: more instances", _watch, shows="backlog followed"),
+        Scene(29.0, "Idle instances go one by one while a neighbour works on", _watch, shows="idle one gone"),
+        Scene(
+            43.0,
+            "Spot takes back a busy instance; the warning comes twice",
+            lambda s: s.interruption(SWAP),
+            shows="second warning",
+        ),
+        Scene(55.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO), shows="sudden death"),
+        Scene(
+            61.0,
+            "An administrator drains a worker: nobody else may touch it",
+            lambda s: s.admin_drains(SWAP),
+            shows="admin's drain",
+        ),
+        Scene(69.0, "The database is away for eight seconds: hold", lambda s: s.outage(8.0), shows="hold"),
         Scene(79.0, "On again, then a trickle, and a lull elsewhere", _watch),
         Scene(82.0, "Spot again, elsewhere", lambda s: s.interruption(VIDEO)),
-        Scene(84.5, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP)),
+        Scene(
+            84.5, "A job comes between the queue-empty alarm and scale-in", lambda s: s.late_job(SWAP), shows="late job"
+        ),
         Scene(100.0, "The administrator gives the worker back", lambda s: s.admin_undrains()),
-        Scene(106.0, "Nothing left to do: scale to zero", _watch),
+        Scene(106.0, "Nothing left to do: scale to zero", _watch, shows="scale to zero"),
     ),
     limit=150.0,
 )
@@ -188,9 +211,14 @@ SHORT = Story(
     ),
     scenes=(
         Scene(0.0, "From zero, with and without a nudge", _watch),
-        Scene(8.0, "Spot takes back a busy instance; the warning comes twice", lambda s: s.interruption(SWAP)),
-        Scene(17.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO)),
-        Scene(26.0, "Nothing left to do: scale to zero", _watch),
+        Scene(
+            8.0,
+            "Spot takes back a busy instance; the warning comes twice",
+            lambda s: s.interruption(SWAP),
+            shows="second warning",
+        ),
+        Scene(17.0, "A busy instance is gone without warning", lambda s: s.sudden_death(VIDEO), shows="sudden death"),
+        Scene(26.0, "Nothing left to do: scale to zero", _watch, shows="scale to zero"),
     ),
     limit=100.0,
 )
@@ -208,6 +236,8 @@ class Director:
     def start(self, start: float) -> None:
         """`start` on the monotonic clock."""
         self._start = start
+        shows = [scene.shows for scene in self._story.scenes if scene.shows]
+        self._stage.journal.write("story", limit=self._story.limit, shows=shows)
         for thread in self._threads:
             thread.start()
 

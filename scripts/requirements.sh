@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+export PIP_CACHE_DIR=$PWD/build/cache/pip UV_CACHE_DIR=$PWD/build/cache/uv
 tools=build/tools
 [ -x $tools/bin/uv ] || { .venv/bin/python -m venv $tools && $tools/bin/pip install --quiet uv; }
 compile() { $tools/bin/uv pip compile --quiet --upgrade --no-header --no-annotate "$@"; }

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 trap 'echo "setup: interrupted; run the same command again to go on" >&2; exit 130' INT
 
+export PIP_CACHE_DIR=$PWD/build/cache/pip
 requirements=requirements/dev.txt
 stamp=.venv/requirements.sha256
 

@@ -133,7 +133,7 @@ def _record(function: Function, request_id: str, event: bytes, result: Result, a
         "requestContext": {
             "requestId": request_id,
             "functionArn": f"{function_arn(function.name)}:$LATEST",
-            "condition": "RetriesExhausted",
+            "condition": "RetriesExhausted" if attempts > function.retries else "EventAgeExceeded",
             "approximateInvokeCount": attempts,
         },
         "requestPayload": json.loads(event),

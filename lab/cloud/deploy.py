@@ -121,6 +121,7 @@ class Deployment:
             reserved=None if reserved is None else int(reserved),
             variables={key: str(value) for key, value in variables.items()} | self._overrides,
             retries=int(config.get("MaximumRetryAttempts", 2)),
+            event_age=float(config.get("MaximumEventAgeInSeconds", 21_600)),
             dead_letter_arn=properties.get("DeadLetterConfig", {}).get("TargetArn"),
             on_failure_arn=config.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
         )

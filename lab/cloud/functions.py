@@ -22,6 +22,9 @@ __all__ = ["FakeLambda", "Function", "Functions", "LambdaService", "Result", "Th
 RETRY_DELAYS = (60.0, 120.0)
 """Seconds before Lambda's two retries of an asynchronous invocation."""
 
+THROTTLED = Result(b'{"errorType": "TooManyRequestsException", "errorMessage": "throttled until it was too old"}')
+"""In the place of an answer when there never was one."""
+
 
 class Functions(Protocol):
     """What the rest of the cloud needs of Lambda; names may be ARNs."""
@@ -36,12 +39,13 @@ DeliverFailure = Callable[[Function, str, bytes, Result, int], None]
 
 
 class LambdaService:
-    """Runs functions in processes. Delays of asynchronous retries are multiplied by `scale`."""
+    """Runs functions in processes. Delays of asynchronous retries, and the age of events, are multiplied by `scale`."""
 
     def __init__(self, logs: Path, journal: Journal, scale: float = 1.0) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
         self._journal = journal
+        self._scale = scale
         self._delays = tuple(delay * scale for delay in RETRY_DELAYS)
         self._pools: dict[str, Pool] = {}
         self._closing = threading.Event()
@@ -79,25 +83,28 @@ class LambdaService:
         threading.Thread(target=self._run_event, args=(function, payload), daemon=True).start()
 
     def _run_event(self, function: Function, payload: bytes) -> None:
-        request_id = str(uuid.uuid4())
-        result = Result(b"null")
-        for attempt in range(function.retries + 1):
-            result = self._until_unthrottled(function, payload)
-            if self._closing.is_set() or not result.error:
+        """Lambda's own queue: an event that is too old is given up, whether it was throttled or waits for a retry."""
+        request_id, expiry = str(uuid.uuid4()), time.monotonic() + function.event_age * self._scale
+        result, attempts = THROTTLED, 0
+        while attempts <= function.retries and time.monotonic() <= expiry:
+            answer = self._until_unthrottled(function, payload, expiry)
+            if answer is None:
+                break
+            result, attempts = answer, attempts + 1
+            if not result.error or (attempts <= function.retries and self._closing.wait(self._delays[attempts - 1])):
                 return
-            if attempt < function.retries and self._closing.wait(self._delays[attempt]):
-                return
-        if self.on_failure is not None:
-            self.on_failure(function, request_id, payload, result, function.retries + 1)
+        if self.on_failure is not None and not self._closing.is_set():
+            self.on_failure(function, request_id, payload, result, attempts)
 
-    def _until_unthrottled(self, function: Function, payload: bytes) -> Result:
-        # Lambda keeps a throttled event in its own queue and backs off from one second on, for hours.
-        while True:
+    def _until_unthrottled(self, function: Function, payload: bytes, expiry: float) -> Result | None:
+        """None when the event got too old, or the lab closes, before an environment was free."""
+        while time.monotonic() <= expiry:
             try:
                 return self.invoke(function.name, payload)
-            except ThrottledError:
+            except ThrottledError:  # Lambda backs off from one second on
                 if self._closing.wait(self._delays[0] / 60):
-                    return Result(b"null")
+                    return None
+        return None
 
     def close(self) -> None:
         self._closing.set()

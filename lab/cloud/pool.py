@@ -21,7 +21,10 @@ class ThrottledError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """A function as the template has it. `reserved` is its reserved concurrency, None without one."""
+    """A function as the template has it. `reserved` is its reserved concurrency, None without one.
+
+    `event_age` is the seconds that Lambda keeps an asynchronous event at most.
+    """
 
     name: str
     code_dir: Path
@@ -31,6 +34,7 @@ class Function:
     reserved: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     retries: int = 2
+    event_age: float = 21_600.0
     dead_letter_arn: str | None = None
     on_failure_arn: str | None = None
 

@@ -71,6 +71,30 @@ def test_a_session_is_set_up_as_the_design_says(database: Database) -> None:
     ]
 
 
+@pytest.mark.parametrize("of_the_server", ["", "ORACLE", "ANSI_QUOTES,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES"])
+def test_a_session_has_its_own_sql_mode_whatever_the_servers_is(
+    mariadb: MariaDb, root: Connection, of_the_server: str
+) -> None:
+    """All of these tests run under it: under ONLY_FULL_GROUP_BY, too."""
+    with root.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.sql_mode AS mode")
+        before = cursor.fetchone()
+        assert before is not None
+        try:
+            cursor.execute("SET GLOBAL sql_mode = %s", (of_the_server,))
+            with closing(session(mariadb)) as found:
+                mode = found.query("SELECT @@sql_mode AS mode")[0]["mode"]
+        finally:
+            cursor.execute("SET GLOBAL sql_mode = %s", (before["mode"],))
+    assert set(mode.split(",")) == {
+        "STRICT_ALL_TABLES",
+        "ONLY_FULL_GROUP_BY",
+        "ERROR_FOR_DIVISION_BY_ZERO",
+        "NO_AUTO_CREATE_USER",
+        "NO_ENGINE_SUBSTITUTION",
+    }
+
+
 def test_the_session_is_encrypted(database: Database) -> None:
     assert database.query("SHOW STATUS LIKE 'Ssl_cipher'")[0]["Value"].startswith("TLS_")
 

@@ -121,6 +121,43 @@ def test_an_event_that_keeps_failing_is_given_up_after_two_retries(
     assert given_up == [("fails", b'{"n": 1}', "JobLost", 3)]
 
 
+def test_a_throttled_event_is_given_up_when_it_is_older_than_it_may_be(
+    service: LambdaService, write_function: Write
+) -> None:
+    given_up: list[tuple[str, int, float]] = []
+    gone, began = threading.Event(), time.monotonic()
+
+    def note(_: Function, __: str, ___: bytes, result: Result, attempts: int) -> None:
+        given_up.append((json.loads(result.payload)["errorType"], attempts, time.monotonic() - began))
+        gone.set()
+
+    service.on_failure = note
+    service.add(write_function("none", ECHO, reserved=0, event_age=400))
+    service.invoke_async("none", b"{}")
+    assert gone.wait(10)
+    [(error, attempts, seconds)] = given_up
+    assert (error, attempts) == ("TooManyRequestsException", 0)
+    assert 0.4 <= seconds < 5
+
+
+def test_an_event_that_is_too_old_for_its_retry_is_given_up_after_the_first_attempt(
+    service: LambdaService, write_function: Write
+) -> None:
+    attempts: list[int] = []
+    gone = threading.Event()
+
+    def note(*told: object) -> None:
+        attempts.append(int(str(told[-1])))
+        gone.set()
+
+    service.on_failure = note
+    service.add(write_function("fails", FAILS, event_age=60))
+    service.warm()
+    service.invoke_async("fails", b"{}")
+    assert gone.wait(10)
+    assert attempts == [1]
+
+
 def test_closing_leaves_no_process_behind(service: LambdaService, write_function: Write) -> None:
     service.add(write_function("echo", ECHO))
     pid = int(str(answer(service.invoke("echo", b"{}"))["pid"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab import measures, observer
+from lab import latencies, measures, observer
 from lab.measures import Entry, Evidence
 
 GROUP, WORKFLOW = "asg-staging-face-swap", "face-swap"
@@ -41,9 +41,18 @@ def instance(t: float, name: str, state: str, cause: str = "") -> Entry:
     return {"t": T0 + t, "kind": "instance", "id": name, "group": GROUP, "state": state, "cause": cause}
 
 
-def audit(event: str, dispatch: int | None, worker: str, t: float = 0, **metadata: Any) -> Entry:
-    return {"event": event, "dispatch_id": dispatch, "worker_identifier": worker, "metadata": metadata or None,
-            "created_at": at(t)}  # fmt: skip
+def audit(event: str, dispatch: int | None, worker: str, t: float = 0, number: int = 0, **metadata: Any) -> Entry:
+    return {"id": number, "event": event, "dispatch_id": dispatch, "worker_identifier": worker,
+            "metadata": metadata or None, "created_at": at(int(t))}  # fmt: skip
+
+
+def by_hand(t: float, action: str, worker: str, newest: int) -> Entry:
+    """An administrator's action, when `newest` was the last audit row there was."""
+    return {"t": T0 + t, "kind": "admin", "action": action, "id": worker, "audit_id": newest}
+
+
+def story(limit: float, *shows: str) -> Entry:
+    return {"t": T0, "kind": "story", "limit": limit, "shows": list(shows)}
 
 
 def dispatch(number: int, status: str = "completed", attempts: int = 1) -> Entry:
@@ -117,11 +126,38 @@ BREACHES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
         "not back at zero",
     ),
     "an admin's drain undone": (
-        lambda run: with_journal({"t": T0 + 30, "kind": "admin", "action": "drain", "id": "i-1"})(
-            with_audits(audit("fleet_undrained", None, "i-1", 45))(run)
+        lambda run: with_journal(by_hand(30, "drain", "i-1", 6))(
+            with_audits(audit("fleet_undrained", None, "i-1", 45, 7))(run)
         ),
         "admins' drains touched: ['i-1']",
     ),
+    "an admin's drain undone in its very second": (
+        lambda run: with_journal(by_hand(30.9, "drain", "i-1", 6), by_hand(40, "undrain", "i-1", 9))(
+            with_audits(audit("fleet_undrained", None, "i-1", 30.95, 7))(run)
+        ),
+        "admins' drains touched: ['i-1']",
+    ),
+    "an admin's drain undone in the second of its end": (
+        lambda run: with_journal(by_hand(30, "drain", "i-1", 6), by_hand(40.5, "undrain", "i-1", 7))(
+            with_audits(audit("fleet_undrained", None, "i-1", 40.1, 7))(run)
+        ),
+        "admins' drains touched: ['i-1']",
+    ),
+    "a worker terminated by name while an admin drains it": (
+        with_journal(by_hand(50, "drain", "i-1", 6), by_hand(65, "undrain", "i-1", 7)),
+        "admins' drains touched: ['i-1']",
+    ),
+    "a job that failed": (lambda run: replace(run, dispatches=[dispatch(1), dispatch(2, "failed")]), "jobs failed: 1"),
+    "a lease taken from a worker that nothing ailed": (
+        with_audits(audit("requeued", 1, "i-1", 22, reason="instance_terminated")),
+        "leases taken from living workers: ['i-1']",
+    ),
+    "a lease taken before its worker's warning": (
+        with_audits(audit("requeued", 2, "i-2", 18, reason="spot_interruption")),
+        "leases taken from living workers: ['i-2']",
+    ),
+    "a story that takes longer than it may": (with_journal(story(60.0)), "took 70.0 seconds, limit 60"),
+    "a scene that did not happen": (with_journal(story(150.0, "hold")), "scene not seen, hold: no hold while"),
 }
 
 
@@ -132,6 +168,28 @@ def test_the_judge_finds(name: str) -> None:
     assert any(sentence in found for found in broken), broken
 
 
+@pytest.mark.parametrize(
+    ("number", "rows", "second"), [(7, "after", 40.9), (6, "before", 30.1)], ids=["given back", "not yet drained"]
+)
+def test_a_drain_of_ours_in_the_second_of_an_admins_but_not_during_it_is_fine(
+    number: int, rows: str, second: float
+) -> None:
+    newest = {"after": (5, 6), "before": (6, 6)}[rows]
+    run = with_journal(by_hand(30.5, "drain", "i-1", newest[0]), by_hand(40.5, "undrain", "i-1", newest[1]))(clean())
+    run = with_audits(audit("fleet_drained", None, "i-1", second, number, reason="idle"))(run)
+    assert measures.touched_admin_drains(run) == []
+
+
+def test_spot_may_take_a_worker_that_an_admin_drains() -> None:
+    run = with_journal(by_hand(10, "drain", "i-2", 2), by_hand(50, "undrain", "i-2", 6))(clean())
+    assert measures.touched_admin_drains(run) == []
+
+
+def test_a_requeue_in_the_second_of_the_warning_fences_nobody() -> None:
+    run = replace(clean(), journal=[instance(20.9, "i-2", "warned")], audits=[audit("requeued", 2, "i-2", 20.95)])
+    assert measures.fenced_workers(run) == []
+
+
 def test_a_death_without_warning_is_not_a_kill_of_ours_and_costs_no_attempt() -> None:
     run = replace(
         clean(),
@@ -139,7 +197,7 @@ def test_a_death_without_warning_is_not_a_kill_of_ours_and_costs_no_attempt() ->
         dispatches=[dispatch(1)],
         audits=[
             audit("poll", 1, "i-9"),
-            audit("requeued", 1, "i-9", reason="instance_terminated"),
+            audit("requeued", 1, "i-9", 9, reason="instance_terminated"),
             audit("poll", 1, "i-1"),
             audit("complete", 1, "i-1"),
         ],
@@ -167,8 +225,39 @@ def test_latency_counts_from_the_first_job_of_a_burst_to_the_first_raise_accepte
             desire(51, 6),
         ],
     )
-    assert measures.request_latencies(run, nudged=False) == {"loop": 8.0}
-    assert measures.request_latencies(run, nudged=True) == {"nudged": 0.4}
+    assert latencies.request_latencies(run, nudged=False) == {"loop": 8.0}
+    assert latencies.request_latencies(run, nudged=True) == {"nudged": 0.4}
+
+
+def test_a_burst_answered_after_the_next_one_counts_by_its_own_answer() -> None:
+    run = replace(clean(), journal=[job(0, 1, "a"), job(0, 2, "a"), job(9, 3, "b"), job(9, 4, "b"), desire(14, 2)])
+    assert latencies.request_latencies(run, nudged=False) == {"a": 14.0, "b": 5.0}
+
+
+def test_a_burst_that_is_never_answered_counts_with_its_age() -> None:
+    run = replace(clean(), journal=[job(0, 1, "a"), job(0, 2, "a"), instance(31, "i-1", "terminating")])
+    assert latencies.request_latencies(run, nudged=False) == {"a": 31.0}
+
+
+def test_a_burst_that_standing_capacity_worked_off_counts_with_its_age_when_it_asked_no_more() -> None:
+    def seen(t: float, queued: int, leased: int) -> Entry:
+        return {"t": T0 + t, "fleets": {GROUP: {"desired": 1, "max": 10, "queued": queued, "leased": leased}}}
+
+    run = replace(
+        clean(),
+        journal=[job(1, 1, "a"), job(1.2, 2, "a"), job(1.4, 3, "a"), job(25, 4, "b"), job(25, 5, "b"), desire(25.5, 3)],
+        samples=[seen(0.5, 0, 0), seen(1.3, 1, 1), seen(1.5, 0, 0), seen(2, 2, 1), seen(6, 1, 1), seen(24, 0, 1)],
+    )
+    assert latencies.request_latencies(run, nudged=False) == {"a": 5.0, "b": 0.5}
+
+
+@pytest.mark.parametrize(("desired", "leased", "counts"), [(2, 2, False), (2, 3, True), (10, 30, False)])
+def test_a_burst_asks_for_a_raise_when_it_is_more_than_desired_is_there_for(
+    desired: int, leased: int, *, counts: bool
+) -> None:
+    seen = {"t": T0 - 1, "fleets": {GROUP: {"desired": desired, "max": 10, "queued": 0, "leased": leased}}}
+    run = replace(clean(), journal=[job(0, 1, "a"), job(0, 2, "a"), job(9, 3, "b"), desire(14, 11)], samples=[seen])
+    assert latencies.request_latencies(run, nudged=False) == ({"a": 14.0} if counts else {})
 
 
 def test_a_raise_is_told_from_what_terminations_left_of_desired() -> None:
@@ -177,7 +266,7 @@ def test_a_raise_is_told_from_what_terminations_left_of_desired() -> None:
         journal=[desire(1, 4), job(20, 1), job(20, 2), desire(21, 3)],
         samples=[{"t": T0 + 10, "fleets": {GROUP: {"desired": 1, "max": 10}}}],
     )
-    assert measures.request_latencies(run, nudged=False) == {"first": 1.0}
+    assert latencies.request_latencies(run, nudged=False) == {"first": 1.0}
 
 
 def test_the_labs_own_calls_are_not_the_products() -> None:

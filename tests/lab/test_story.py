@@ -15,6 +15,7 @@ from lab.jobs import Arrival, Burst, JobSource, arrivals
 from lab.mariadb import Connection, MariaDb
 from lab.payloads import Payloads
 from lab.sampler import Sampler
+from lab.scenes import SCENES
 from lab.story import FULL, SHORT, SWAP, VIDEO, Director, Scene, Stage, Story
 
 
@@ -84,6 +85,19 @@ def test_a_story_has_jobs_of_both_kinds_for_both_workflows_and_room_to_end(story
     assert story.limit <= 150
 
 
+def test_the_full_story_promises_every_scene_that_can_be_judged_and_the_short_one_some() -> None:
+    assert {scene.shows for scene in FULL.scenes if scene.shows} == set(SCENES)
+    assert {scene.shows for scene in SHORT.scenes if scene.shows} < set(SCENES)
+
+
+def test_what_a_story_promises_is_journaled_when_it_begins(stage: Stage, tmp_path: Path) -> None:
+    scenes = (Scene(0.0, "a", lambda _: None, shows="hold"), Scene(0.0, "b", lambda _: None))
+    director = Director(stage, Story((), scenes, limit=7.0))
+    director.start(time.monotonic())
+    director.join()
+    assert [(story["limit"], story["shows"]) for story in journaled(tmp_path, "story")] == [(7.0, ["hold"])]
+
+
 def test_spot_takes_a_busy_instance_in_service_and_warns_twice(stage: Stage, platform: FakePlatform) -> None:
     busy(platform, "i-1", "i-2")
     platform.states["i-2"] = "Terminating"
@@ -104,6 +118,21 @@ def test_an_admin_drains_by_hand_and_gives_the_same_worker_back(
         cursor.execute("SELECT is_draining FROM comfy_ui_workers")
         assert cursor.fetchone() == {"is_draining": 0}
     assert [(e["action"], e["id"]) for e in journaled(tmp_path, "admin")] == [("drain", "i-1"), ("undrain", "i-1")]
+
+
+def test_an_admins_action_is_journaled_with_the_newest_audit_row_there_was(
+    stage: Stage, platform: FakePlatform, database: Connection, tmp_path: Path
+) -> None:
+    busy(platform, "i-1")
+    stage.admin_drains(SWAP)
+    with database.cursor() as cursor:
+        cursor.execute("INSERT INTO worker_audit_logs (worker_identifier, event) VALUES ('i-1', 'fleet_undrained')")
+        between = cursor.lastrowid
+        stage.admin_undrains()
+        cursor.execute("INSERT INTO worker_audit_logs (worker_identifier, event) VALUES ('i-1', 'fleet_drained')")
+        after = cursor.lastrowid
+    drained, given_back = (entry["audit_id"] for entry in journaled(tmp_path, "admin"))
+    assert drained < between <= given_back < after
 
 
 def test_the_late_job_comes_with_the_alarm_of_its_own_fleet_and_not_before(stage: Stage, tmp_path: Path) -> None:

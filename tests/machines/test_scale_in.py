@@ -149,6 +149,7 @@ def test_a_fraction_of_a_second_to_wait_is_refused_as_on_aws(machines: Machines)
 
 @pytest.mark.parametrize("error", LOST_CALLS)
 def test_a_step_that_was_cut_off_is_tried_again(machines: Machines, error: str) -> None:
-    found = run(machines, look=[lost(error), "terminate"], terminate=[lost(error), "release"], release=[lost(error), ""])
+    answers = {"look": "terminate", "terminate": "release", "release": "done"}
+    found = run(machines, {step: [lost(error), answer] for step, answer in answers.items()})
     assert found.status == "SUCCEEDED"
     assert steps(found) == ["look", "look", "terminate", "terminate", "release", "release"]

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from lab.artifacts import KEPT_HERE
+
 from .conftest import ROOT
 
 TOOLS = Path(sys.executable).parent
 MACHINES = {"arm64": ("aarch64", 0xB7), "x86_64": ("x86_64", 0x3E)}  # name of the wheel, e_machine of an ELF header
 
 
-def run(*command: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PATH": os.pathsep.join(filter(None, [str(TOOLS), path, os.environ["PATH"]])),
-        "SAM_CLI_TELEMETRY": "0",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+def run(*command: str, path: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    tools = os.pathsep.join(filter(None, [str(TOOLS), path, os.environ["PATH"]]))
+    environment = os.environ | KEPT_HERE | {"PATH": tools, "AWS_DEFAULT_REGION": "us-east-1"} | variables
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -60,6 +59,19 @@ def elf_machine(path: Path) -> int:
 def test_template_is_valid() -> None:
     result = run("sam", "validate", "--lint", "--language-extensions")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_tools_keep_nothing_in_the_home_directory(tmp_path: Path) -> None:
+    result = run("sam", "validate", "--language-extensions", HOME=str(tmp_path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["__SAM_CLI_APP_DIR", "PIP_CACHE_DIR", "UV_CACHE_DIR"])
+def test_make_has_tools_keep_what_they_keep_in_the_build_folder(name: str) -> None:
+    result = run("make", "--silent", "--eval", "show: ; @env", "show")
+    kept = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
+    assert Path(kept[name]).is_relative_to(ROOT / "build")
 
 
 def test_stacks_are_lint_free() -> None:

@@ -28,7 +28,7 @@ def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> 
         for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
     }
     alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
-    assert len(alarms) == 2 * 4 + 4 + 7 + 3 + 2
+    assert len(alarms) == 2 * 4 + 4 + 1 + 7 + 3 + 2 * 2 + 2
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
@@ -92,6 +92,32 @@ def test_every_function_machine_and_dead_letter_queue_is_watched(
         ("AWS::SQS::Queue", "QueueName"),
     ):
         assert {properties[name] for properties in properties_of(root, kind).values()} <= watched
+
+
+@pytest.mark.parametrize("machine", ["scale-in", "spot-interruption"])
+@pytest.mark.parametrize("ended", ["TimedOut", "Aborted"])
+def test_an_execution_that_could_not_end_by_itself_is_seen(
+    watch: dict[str, dict[str, Any]], machine: str, ended: str
+) -> None:
+    alarm = watch[f"machine-{machine}-{ended}"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/States", f"Executions{ended}")
+    [dimension] = alarm["Dimensions"]
+    assert dimension["Name"] == "StateMachineArn"
+    assert dimension["Value"].endswith(f":stateMachine:bp-staging-{machine}")
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1)
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+def test_jobs_that_no_fleet_serves_are_seen_in_a_quarter_of_an_hour(watch: dict[str, dict[str, Any]]) -> None:
+    alarm = watch["unrouted-jobs"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == (
+        "ComfyUI/Workers",
+        "UnroutedJobs",
+        "Minimum",
+    )
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging"}
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 15 * 60
 
 
 def test_operators_get_mail_only_when_an_address_is_given(stacks: dict[str, Template]) -> None:

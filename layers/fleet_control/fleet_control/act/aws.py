@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-# Two calls that nobody answers, waits between their attempts included, end before the function is timed out at 30 s: then
-# it says what it could not reach, and what it holds is let go.
+# Two calls that nobody answers, waits between their attempts included, end before the function is timed out at 30 s:
+# then it says what it could not reach, and what it holds is let go.
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 2, 5, 2
 _CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,

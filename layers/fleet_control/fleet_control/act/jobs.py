@@ -25,7 +25,7 @@ SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_a
 FROM ai_job_dispatches
 WHERE status = 'leased' AND provider = 'self_hosted'
 UNION ALL
-SELECT 'queue', NULL, workflow_id, NULL, NULL, NULL, NULL, COUNT(*), MIN(created_at)
+SELECT 'queue', NULL, workflow_id + 0, NULL, NULL, NULL, NULL, COUNT(*), MIN(created_at)
 FROM ai_job_dispatches
 WHERE status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
 GROUP BY workflow_id + 0

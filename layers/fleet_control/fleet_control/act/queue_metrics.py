@@ -61,7 +61,7 @@ WITH finished AS (
     FROM worker_audit_logs a JOIN ai_job_dispatches d ON d.id = a.dispatch_id
     WHERE a.created_at >= UTC_TIMESTAMP() - INTERVAL 10 MINUTE AND a.event IN ('complete', 'fail')
       AND d.status = IF(a.event = 'complete', 'completed', 'failed') AND d.provider = 'self_hosted'
-    GROUP BY d.id
+    GROUP BY d.id, d.workflow_id, d.status, d.duration_seconds
 )
 SELECT DISTINCT workflow_id,
        MEDIAN(IF(status = 'completed', duration_seconds, NULL)) OVER (PARTITION BY workflow_id) AS p50,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -93,6 +93,41 @@ def test_a_refused_termination_is_an_error(groups: AutoScaling) -> None:
         )
         with pytest.raises(ClientError, match="ScalingActivityInProgress"):
             groups.terminate("i-0a1b2c3d4e5f60718", decrement=True)
+
+
+HOOK = {"LifecycleHookName": "finish-jobs", "AutoScalingGroupName": "asg-staging-x", "InstanceId": "i-1"}
+TELLS: dict[str, tuple[Callable[[AutoScaling], bool], dict[str, str]]] = {
+    "complete_lifecycle_action": (
+        lambda groups: groups.let_go("asg-staging-x", "i-1"),
+        {"LifecycleActionResult": "CONTINUE"},
+    ),
+    "record_lifecycle_action_heartbeat": (lambda groups: groups.keep_waiting("asg-staging-x", "i-1"), {}),
+}
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_a_group_that_waits_is_told_by_hook_and_instance(groups: AutoScaling, call: str) -> None:
+    tell, more = TELLS[call]
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_response(call, {}, HOOK | more)
+        assert tell(groups)
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_a_group_that_waits_no_more_is_no_error(groups: AutoScaling, call: str) -> None:
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_client_error(
+            call, "ValidationError", "No active Lifecycle Action found with instance ID i-0a1b2c3d4e5f60718"
+        )
+        assert not TELLS[call][0](groups)
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_an_answer_that_is_refused_is_an_error(groups: AutoScaling, call: str) -> None:
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_client_error(call, "ResourceContention", "try again")
+        with pytest.raises(ClientError, match="ResourceContention"):
+            TELLS[call][0](groups)
 
 
 def test_the_group_of_an_instance(groups: AutoScaling) -> None:

@@ -101,7 +101,7 @@ class Run:
     def _play(self, act: Story) -> None:
         """One act, until everything in it is told and every fleet is back at zero, or until its limit."""
         self._world.tune(act.tags)
-        self._world.journal.write("act", name=act.name, most_launches=act.most_launches)
+        self._world.journal.write("act", name=act.name, most_launches=act.most_launches, tags=dict(act.tags))
         began, plan = time.monotonic(), arrivals(act.bursts, self._options.seed)
         director = Director(self._stage, act)
         jobs = threading.Thread(target=self._source.run, args=(plan, began, self._stop), daemon=True)

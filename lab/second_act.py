@@ -134,10 +134,10 @@ def broken_image(plot: Plot) -> Play:
 
     def play(stage: Stage) -> None:
         stage.platform.ship_image(plot.troubled, broken=True)
-        jobs = 2 * (len(stage.in_service(plot.troubled)) + plot.unlucky)
+        jobs = 2 * (len(stage.in_service(plot.troubled)) + plot.unlucky) - stage.demand(plot.troubled)
         dice, tenant = random.Random(f"{plot}"), TENANTS[plot.unlucky]
         for number in range(jobs):
-            seconds = round(dice.uniform(6.0, 8.0), 2)
+            seconds = round(dice.uniform(5.0, 7.0), 2)
             stage.source.submit(Arrival(0.0, "act 2, broken image", plot.troubled, tenant, seconds, nudged=True))
             if number == 0:
                 stage.nudge(plot.troubled)
@@ -150,4 +150,10 @@ def mended(plot: Plot) -> Play:
 
 
 def backend_away(stage: Stage) -> None:
-    stage.platform.backend_away(AWAY_SECONDS).join()
+    """Nudged when all have been silent for long enough, so that the control plane surely looks then."""
+    back = stage.platform.backend_away(AWAY_SECONDS)
+    stage.stop.wait(AWAY_SECONDS - 2.5)
+    stage.nudge(VIDEO)
+    stage.stop.wait(1.5)
+    stage.nudge(SWAP)
+    back.join()

@@ -19,6 +19,10 @@ SELECT d.worker_id FROM ai_job_dispatches d
 JOIN workflows w ON w.id = d.workflow_id JOIN comfy_ui_workers c ON c.worker_id = d.worker_id
 WHERE d.status = 'leased' AND w.slug = %s AND c.is_draining = 0 ORDER BY d.updated_at DESC, d.id DESC
 """
+DEMAND = """
+SELECT d.id FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
+WHERE d.status IN ('queued', 'leased') AND w.slug = %s
+"""
 
 
 class Platform(Protocol):
@@ -67,6 +71,12 @@ class Stage:
 
     def in_service(self, workflow: str) -> list[str]:
         return sorted(self.platform.zones(workflow))
+
+    def demand(self, workflow: str) -> int:
+        """Jobs that wait or are worked on."""
+        with self.platform.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(DEMAND, (workflow,))
+            return len(cursor.fetchall())
 
     def _busy(self, workflow: str) -> list[str]:
         with self.platform.connect() as connection, connection.cursor() as cursor:

@@ -16,6 +16,7 @@ TAGS = {
     "fleet:launch-grace-seconds": "6",
     "fleet:silent-seconds": "7",
     "fleet:probe-seconds": "8",
+    "fleet:drain-limit-seconds": "6",
     "fleet:scale-to-zero-minutes": "0.2",
 }
 """What an operator tightens before it: 11 s to register, 7 s of silence, a probe each 8 s for the 10 minutes."""
@@ -61,7 +62,7 @@ class Plot:
             image_at=image_at,
             unlucky=dice.choice((3, 4)),
             away_at=image_at + round(dice.uniform(3.0, 5.0), 1),
-            fixed_at=image_at + round(dice.uniform(19.0, 21.0), 1),
+            fixed_at=image_at + round(dice.uniform(20.0, 22.0), 1),
             calm_jobs=dice.choice((5, 6, 7, 8)),
             troubled_jobs=dice.choice((3, 4)),
         )
@@ -74,6 +75,7 @@ def second_act(seed: int) -> Story:
         bursts=(
             Burst("act 2, calm", 1.0, plot.calm, plot.calm_jobs, nudged=True, seconds=(7.0, 10.0)),
             Burst("act 2, into the drought", 2.5, plot.troubled, plot.troubled_jobs, nudged=True, seconds=(3.0, 5.0)),
+            Burst("act 2, on the mended image", plot.fixed_at + 2.0, plot.troubled, 6, nudged=True, seconds=(4.0, 6.0)),
             Burst("act 2, into the zone's end", plot.zone_at - 3.0, plot.calm, 5, nudged=True, seconds=(5.0, 8.0)),
         ),
         scenes=(
@@ -157,3 +159,5 @@ def backend_away(stage: Stage) -> None:
     stage.stop.wait(1.5)
     stage.nudge(SWAP)
     back.join()
+    stage.stop.wait(1.5)
+    stage.nudge(VIDEO)

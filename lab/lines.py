@@ -81,7 +81,7 @@ CAUSES = {
     "user request": "terminated by name",
     "spot interruption": "Spot took it",
     "without warning": "gone without warning",
-    "lower desired": "no longer wanted",
+    "shrinking the capacity": "no longer wanted",
     "health check": "found dead",
 }
 

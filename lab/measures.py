@@ -88,7 +88,7 @@ def killed_by_us(evidence: Evidence) -> set[str]:
     lowered = {
         entry["id"]
         for entry in evidence.of("instance")
-        if entry["state"] == "terminating" and "lower desired capacity" in str(entry.get("cause"))
+        if entry["state"] == "terminating" and "shrinking the capacity" in str(entry.get("cause"))
     }
     return named | lowered
 

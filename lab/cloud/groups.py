@@ -23,6 +23,10 @@ from lab.cloud.timers import Timers
 
 __all__ = ["AutoScaling", "Pace"]
 
+SHRINKING = (
+    "taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from "
+    "{} to {}"
+)
 OnRunning = Callable[[str, str, dict[str, str]], None]
 OnGone = Callable[[str], None]
 
@@ -151,8 +155,9 @@ class AutoScaling:
             if surplus > 0 and "Terminate" not in suspended:
                 free = [state for state in counted if not state.protected_from_scale_in]
                 free.sort(key=lambda state: state.lifecycle_state != "Pending")
-                for state in free[:surplus]:
-                    self._take_out(group, state, "taken out of service in response to a lower desired capacity")
+                for less, state in enumerate(free[:surplus]):
+                    left = len(counted) - less
+                    self._take_out(group, state, SHRINKING.format(left, left - 1))
 
     def _replace_those_at_risk(self, group: Any, existing: int) -> None:
         room = group.max_size + max(1, group.desired_capacity // 10) - existing

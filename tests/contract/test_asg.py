@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
+from fleet_control.act.activities import activity
 from fleet_control.act.asg import AutoScaling, Group, GroupInstance
 from fleet_control.errors import Blind
 
@@ -182,3 +184,55 @@ def test_groups_that_cannot_be_read_mean_blind(away: AutoScaling, read: Any, act
 def test_what_exists_is_what_the_group_counts(lifecycles: list[str], existing: int) -> None:
     instances = tuple(GroupInstance(f"i-{n}", lifecycle) for n, lifecycle in enumerate(lifecycles))
     assert Group("asg", 1, 0, 10, instances, {}, frozenset()).existing == existing
+
+
+def test_activities_tell_launches_and_terminations_newest_first(groups: AutoScaling) -> None:
+    name = create_group(desired=1)
+    answer = {"Activities": [_activity("Terminating EC2 instance: i-0a", "Successful"), _activity(LAUNCH, "Failed")]}
+    with Stubber(groups._client) as stub:
+        stub.add_response("describe_scaling_activities", answer, {"AutoScalingGroupName": name, "MaxRecords": 100})
+        ended, refused = groups.activities(name)
+    assert (ended.launches, ended.instance_id, ended.status, ended.at) == (False, "i-0a", "Successful", STARTED)
+    assert (refused.launches, refused.instance_id, refused.status) == (True, None, "Failed")
+    assert refused.message == "There is no Spot capacity available that matches your request."
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("Launching a new EC2 instance: i-0123abcd", (True, "i-0123abcd")),
+        ("Launching a new EC2 instance", (True, None)),
+        ("Terminating EC2 instance: i-0123abcd - Waiting For Terminating", (False, "i-0123abcd")),
+    ],
+)
+def test_an_activity_is_a_launch_or_a_termination(description: str, expected: tuple[bool, str | None]) -> None:
+    found = activity(_activity(description, "InProgress"))
+    assert found is not None
+    assert (found.launches, found.instance_id) == expected
+
+
+def test_other_activities_are_left_out() -> None:
+    assert activity(_activity("Updating load balancers/target groups: Successful", "Successful")) is None
+
+
+def test_activities_that_cannot_be_read_are_told_by_their_permission(groups: AutoScaling) -> None:
+    with Stubber(groups._client) as stub:
+        stub.add_client_error("describe_scaling_activities", "AccessDenied")
+        with pytest.raises(Blind, match="autoscaling:DescribeScalingActivities"):
+            groups.activities("asg-staging-x")
+
+
+LAUNCH = "Launching a new EC2 instance.  Status Reason: There is no Spot capacity available that matches your request."
+STARTED = datetime(2026, 1, 5, 12, 0)  # noqa: DTZ001 - naive UTC, as decisions have it
+
+
+def _activity(description: str, status: str) -> Any:
+    return {
+        "ActivityId": "1",
+        "AutoScalingGroupName": "asg-staging-x",
+        "Description": description,
+        "Cause": "a user request",
+        "StartTime": STARTED.replace(tzinfo=UTC),
+        "StatusCode": status,
+        "StatusMessage": "There is no Spot capacity available that matches your request.",
+    }

@@ -112,3 +112,19 @@ def test_recommendations_that_cannot_be_read_mean_blind(ec2: Ec2) -> None:
         answers.add_client_error("describe_instances", "RequestLimitExceeded", "no")
         with pytest.raises(Blind, match="ec2:DescribeInstances failed"):
             ec2.recommended()
+
+
+@pytest.mark.parametrize(
+    ("code", "by_spot"),
+    [("Server.SpotInstanceTermination", True), ("Client.UserInitiatedShutdown", False), ("", False)],
+)
+def test_an_instance_that_spot_took_says_so(ec2: Ec2, code: str, by_spot: bool) -> None:
+    machine = {
+        "InstanceId": "i-1",
+        "State": {"Name": "terminated"},
+        "LaunchTime": datetime(2026, 1, 5, tzinfo=UTC),
+        "StateReason": {"Code": code},
+    }
+    with Stubber(ec2._client) as answers:
+        answers.add_response("describe_instances", {"Reservations": [{"Instances": [machine]}]})
+        assert ec2.lookup(["i-1"])["i-1"].taken_by_spot is by_spot

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fleet_control.act.database import Database
 from fleet_control.act.tenants import USER
-from fleet_control.act.workers import Workers
+from fleet_control.act.workers import MOST_REGISTRATIONS, Workers
 from fleet_control.flows import rows
 
 from lab.mariadb import Connection, MariaDb
@@ -352,3 +352,27 @@ def test_a_record_that_cannot_be_read_spares_nobody(workers: Workers, me: int, w
     drain = rows.worker(found).drain
     assert drain is not None
     assert (drain.finish_by, drain.finishing) == (None, frozenset())
+
+
+def test_registrations_come_newest_first_and_alone(workers: Workers, audit: Add) -> None:
+    audit("registered", 0, 60, worker_identifier="i-1")
+    audit("poll", 1, 30, worker_identifier="i-1")
+    audit("registered", 0, 10, worker_identifier="i-2")
+    found = workers.registrations()
+    assert [row["worker_identifier"] for row in found] == ["i-2", "i-1"]
+    assert found[0]["created_at"] > found[1]["created_at"]
+
+
+def test_a_long_past_of_registrations_is_not_read(workers: Workers, database: Database, root: Connection) -> None:
+    with root.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO worker_audit_logs (worker_identifier, event, created_at)"
+            " SELECT CONCAT('i-', seq), 'registered', UTC_TIMESTAMP() FROM seq_1_to_5000"
+        )
+    before = _rows_read(database)
+    assert len(workers.registrations()) == MOST_REGISTRATIONS
+    assert _rows_read(database) - before < 2 * MOST_REGISTRATIONS
+
+
+def _rows_read(database: Database) -> int:
+    return sum(int(row["Value"]) for row in database.query("SHOW SESSION STATUS LIKE 'Handler_read%%'"))

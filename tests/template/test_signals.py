@@ -176,3 +176,17 @@ def test_metrics_are_published_each_minute_about_that_minute(root: Template) -> 
     [rule] = [rule for rule in rules(root).values() if rule.get("Name") == "bp-staging-publish-metrics"]
     assert rule["ScheduleExpression"] == "rate(1 minute)"
     assert [target["Input"] for target in rule["Targets"]] == ['{"period_seconds": 60}']
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "threshold"),
+    [("capacity-blocked", "CapacityBlockedSeconds", 600), ("launch-breaker", "LaunchBreakerOpen", 1)],
+)
+def test_launches_that_fail_wake_the_operators(
+    stacks: dict[str, Template], name: str, metric: str, threshold: int
+) -> None:
+    alarm = alarms_of(stacks["Fleetfaceswap"])[f"face-swap-{name}"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("FleetControl", metric, threshold)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging", "WorkflowSlug": "face-swap"}
+    assert (alarm["Statistic"], alarm["TreatMissingData"]) == ("Maximum", "notBreaching")
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [f"{TOPIC}ops-alerts"]

@@ -341,6 +341,27 @@ def test_one_hook_that_cannot_be_answered_keeps_nobody_else_waiting(world: World
     assert world.lifecycle == "Terminating:Proceed"
 
 
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_fleet_on_hold_answers_too_and_kills_nobody(world: World, ran: bool) -> None:
+    tags = dict(world.stage.groups[GROUP].tags) | {"fleet:idle-seconds": "soon"}
+    world.stage.groups[GROUP] = replace(world.stage.groups[GROUP], tags=tags)
+    world.waits()
+    job = world.stage.lease(ME, seconds_left=9999)
+    for seconds in (0, 10, 200):
+        world.after(seconds)
+        assert world.tick().held == 1
+    assert (world.lifecycle, world.statuses()) == ("Terminating:Wait", ["leased"])
+    assert len(world.stage.made("keep_waiting")) == 2
+    if ran:
+        world.ends(job)
+    else:
+        world.after(3590)
+    world.tick()
+    assert world.lifecycle == "Terminating:Proceed"
+    assert world.statuses() == (["completed"] if ran else ["queued"])
+    assert not world.stage.made("set_desired")
+
+
 def test_what_is_gone_already_is_let_go_and_its_job_given_back(world: World) -> None:
     world.waits()
     world.stage.lease(ME)

@@ -11,12 +11,16 @@ from fleet_control.decide.model import (
     SPOT_INTERRUPTION,
     Drain,
     Fleet,
+    HeldFleet,
     Instance,
+    Policy,
     Worker,
 )
 from fleet_control.decide.scale_in import Next, refused
 
 WAITS = "Terminating:Wait"
+DEFAULTS = Policy(workflows=(), min_size=0, max_size=0)
+"""The times of an instance whose group or its policy cannot be read: nobody waits for an operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,11 @@ class Answer:
     polled_at: datetime | None = None
 
 
-def answers(fleet: Fleet, now: datetime) -> tuple[Answer, ...]:
-    """For every instance that waits: the same as its machine gives, whether that one lives or not."""
-    limits = Limits(fleet.policy.drain_limit_seconds, fleet.policy.job_timeout_seconds, fleet.policy.end_margin_seconds)
+def answers(fleet: Fleet | HeldFleet, now: datetime) -> tuple[Answer, ...]:
+    """For every instance that waits: the same as its machine gives, whether that one lives or not. Where the policy
+    cannot be read, by the times it would have by default: a hold keeps capacity, and does not kill who is at work."""
+    policy = fleet.policy if isinstance(fleet, Fleet) else DEFAULTS
+    limits = Limits(policy.drain_limit_seconds, policy.job_timeout_seconds, policy.end_margin_seconds)
     return tuple(_of_member(member, limits, now) for member in fleet.instances if member.lifecycle == WAITS)
 
 

@@ -231,6 +231,7 @@ class HeldFleet:
     reason: str
     desired: int
     workflows: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from fleet_control.decide.hook import Answer, answers
 from fleet_control.decide.launches import advice
 from fleet_control.decide.limit import Request, grant
 from fleet_control.decide.losses import Losses, losses
-from fleet_control.decide.model import REBALANCE, Fleet, Instance, Observation, Worker
+from fleet_control.decide.model import REBALANCE, Fleet, HeldFleet, Instance, Observation, Worker
 from fleet_control.decide.overdue import Overdue, overdue
 from fleet_control.decide.pickup import abandoned_drains
 from fleet_control.decide.silence import Silence, quiet, silence, timed_out, zombies
@@ -49,7 +49,7 @@ class Plan:
 def plan(observation: Observation, worker_limit: int) -> Plan:
     """Pure: the same observation always gives the same plan."""
     heard = silence(observation)
-    held = [FleetPlan(h.name, "hold", h.reason, numbers={"desired": h.desired}) for h in observation.held]
+    held = [_hold(fleet, fleet.reason, {}, observation.now) for fleet in observation.held]
     if heard.backend_away:
         told = {"silent": heard.unexplained, "workers": heard.workers}
         away = [_hold(fleet, heard.reason, told, observation.now) for fleet in observation.fleets]
@@ -71,7 +71,7 @@ def _decided(observation: Observation, blind: list[Fleet], heard: Silence, worke
     return [_fleet_plan(f, capacities[f.name], granted[f.name], observation, heard) for f in fleets]
 
 
-def _hold(fleet: Fleet, reason: str, numbers: Mapping[str, object], now: datetime) -> FleetPlan:
+def _hold(fleet: Fleet | HeldFleet, reason: str, numbers: Mapping[str, object], now: datetime) -> FleetPlan:
     """What AWS waits for is answered all the same: an instance that has to go goes, whoever is away."""
     told = {"desired": fleet.desired, **numbers}
     return FleetPlan(fleet.name, "hold", reason, hooks=answers(fleet, now), numbers=told)

@@ -14,6 +14,7 @@ from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
+from fleet_control.decide.hook import DEFAULTS
 from fleet_control.decide.losses import Requeue
 from fleet_control.decide.model import Policy
 from fleet_control.errors import Blind
@@ -24,8 +25,6 @@ from fleet_control.messages.tasks import Notice
 from fleet_control.telemetry import Recorder
 
 LOOK_SECONDS = 5
-DEFAULTS = Policy(workflows=(), min_size=0, max_size=0)
-"""The times of an instance whose group or its policy cannot be read: a warning does not wait for an operator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,10 +121,10 @@ def _fleets(
 ) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
     fleets, held = [], []
     for group, policy in policies:
+        members = tuple(_told_of(instance(i, told.of.get(i.id), crew.get(i.id)), told) for i in group.instances)
         if isinstance(policy, HeldFleet):
-            held.append(policy)
+            held.append(replace(policy, instances=members))
         else:
-            members = tuple(_told_of(instance(i, told.of.get(i.id), crew.get(i.id)), told) for i in group.instances)
             fleets.append(_fleet(group, policy, members, queues, now))
     return tuple(fleets), tuple(held)
 

@@ -12,7 +12,6 @@ from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
-from fleet_control.decide.hook import Answer
 from fleet_control.decide.losses import Losses
 from fleet_control.decide.model import ZOMBIE, Fleet, Observation
 from fleet_control.decide.plan import FleetPlan, Plan, plan
@@ -102,7 +101,7 @@ def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> 
         fleet = fleets.get(fleet_plan.fleet)
         if fleet is not None:
             result.failures += _attempt(ports, fleet, fleet_plan, observation)
-            result.failures += _answer_hooks(ports, fleet, fleet_plan.hooks)
+        result.failures += _answer_hooks(ports, fleet_plan)
     return result
 
 
@@ -116,14 +115,14 @@ def _attempt(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obs
     return 0
 
 
-def _answer_hooks(ports: Ports, fleet: Fleet, answers: tuple[Answer, ...]) -> int:
+def _answer_hooks(ports: Ports, fleet_plan: FleetPlan) -> int:
     """Each on its own: an instance that is kept waiting by one failing call must not be joined by others."""
     failures = 0
-    for answer in answers:
+    for answer in fleet_plan.hooks:
         try:
-            give(HookPorts(ports.jobs, ports.workers, ports.groups), fleet.name, answer)
+            give(HookPorts(ports.jobs, ports.workers, ports.groups), fleet_plan.fleet, answer)
         except (ClientError, BotoCoreError, FleetControlError) as error:
-            ports.recorder.failure(error, fleet=fleet.name, rule="hook", instance_id=answer.instance_id)
+            ports.recorder.failure(error, fleet=fleet_plan.fleet, rule="hook", instance_id=answer.instance_id)
             failures += 1
     return failures
 

@@ -64,6 +64,18 @@ def _recovered(evidence: Evidence, group: str, mended: float) -> float:
     return float(next(good, math.inf))
 
 
+def held_back(evidence: Evidence) -> set[str]:
+    """Bursts that met a broken image: what they ask for waits for a probe."""
+    troubles = [(e["group"], e["t"], _recovered(evidence, e["group"], _mended(evidence, e)))
+                for e in evidence.of("image") if e["state"] == "broken"]  # fmt: skip
+    return {
+        str(job["burst"])
+        for job in evidence.of("job")
+        for group, begin, end in troubles
+        if str(group).endswith(f"-{job['workflow']}") and begin <= job["t"] < end
+    }
+
+
 def hasty_launches(evidence: Evidence) -> list[str]:
     """Broken launches beyond the first four that came sooner than a probe after the one before."""
     probe = max((float(act["tags"].get("fleet:probe-seconds", 0)) for act in evidence.of("act")), default=0.0)

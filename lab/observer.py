@@ -57,8 +57,7 @@ def fleets(autoscaling: Any) -> dict[str, Entry]:
 
 def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
     """The figures of a run; `broken` names the invariants that did not hold, empty when all did."""
-    loop = measures.request_latencies(evidence, nudged=False)
-    nudged = measures.request_latencies(evidence, nudged=True)
+    loop, nudged = (_prompt(evidence, measures.request_latencies(evidence, nudged=how)) for how in (False, True))
     requeues = measures.requeue_latencies(evidence, "warned")
     sudden = measures.requeue_latencies(evidence, "terminating")
     statuses = Counter(row["status"] for row in evidence.dispatches)
@@ -94,6 +93,12 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
     summary["broken"] = broken(evidence, summary)
     summary["aims_missed"] = aims_missed(summary)
     return summary
+
+
+def _prompt(evidence: Evidence, latencies: dict[str, float]) -> dict[str, float]:
+    """Without the bursts that had to wait for a breaker."""
+    waited = launch_measures.held_back(evidence)
+    return {burst: seconds for burst, seconds in latencies.items() if burst not in waited}
 
 
 def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:

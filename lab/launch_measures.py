@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC
 
 from lab.measures import Entry, Evidence
@@ -88,13 +89,19 @@ def hasty_launches(evidence: Evidence) -> list[str]:
 
 
 def replaced_in_silence(evidence: Evidence) -> list[str]:
-    """Workers that were given up for their silence while no worker got an answer from the backend."""
+    """Workers given up for their silence while none got an answer from the backend; a second look may have released
+    one before anything was lost."""
     return sorted(
         str(row["worker_identifier"])
         for begin, end in _backend_outages(evidence)
-        for row in evidence.audits
-        if begin <= _at(row) <= end and _reason(row) in LOST
+        for number, row in enumerate(evidence.audits)
+        if begin <= _at(row) <= end and _reason(row) in LOST and not _released(evidence.audits[number:], row)
     )
+
+
+def _released(later: Sequence[Entry], row: Entry) -> bool:
+    names = (entry["event"] for entry in later if entry["worker_identifier"] == row["worker_identifier"])
+    return row["event"] == "fleet_drained" and "fleet_undrained" in names
 
 
 def _backend_outages(evidence: Evidence) -> list[tuple[float, float]]:

@@ -181,6 +181,12 @@ def test_a_scale_in_while_the_backend_is_away_is_no_replacement() -> None:
     assert observer.summarize(run, 70.0)["replaced_while_backend_away"] == 0
 
 
+def test_a_silent_worker_that_a_second_look_released_was_not_replaced() -> None:
+    drained = audit("fleet_drained", None, "i-1", 60, reason="zombie")
+    run = with_journal(*BACKEND_AWAY)(with_audits(drained, audit("fleet_undrained", None, "i-1", 64))(clean()))
+    assert observer.summarize(run, 70.0)["replaced_while_backend_away"] == 0
+
+
 def test_a_job_that_ends_within_the_notice_is_told_and_no_late_requeue() -> None:
     run = with_audits(
         audit("fleet_drained", None, "i-2", 20, reason="spot_interruption", finish_by="2026-01-01T00:00:29"),

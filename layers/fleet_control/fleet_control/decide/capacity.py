@@ -51,10 +51,11 @@ def capacity(fleet: Fleet, now: datetime) -> Capacity:
     count = Counter(where.values())
     wanted = wanted_instances(fleet)
     undo = _drains_to_undo(fleet, where, wanted - _total(count, SUPPLY), now)
-    supply = _total(count, SUPPLY) + len(undo)
+    supply = _total(count, SUPPLY) + len(undo) + fleet.launches.unseen
     holding = _total(count, HOLDS_A_SLOT) - sum(where[instance.id] in HOLDS_A_SLOT for instance in undo)
-    existing = sum(instance.exists for instance in fleet.instances)
-    allowed = breaker(fleet.launches, fleet.policy, count[Standing.BOOTING], now)
+    unseen = fleet.launches.unseen
+    existing = sum(instance.exists for instance in fleet.instances) + unseen
+    allowed = breaker(fleet.launches, fleet.policy, count[Standing.BOOTING] + unseen, now)
     late = count[Standing.OVERDUE]
     # Those that never registered make room for their replacements.
     within = allowed.within(existing - late, min(fleet.policy.max_size, wanted + holding))
@@ -92,3 +93,25 @@ def _desired(fleet: Fleet, target: int, existing: int) -> tuple[int, str]:
     if fleet.desired > floor:
         return floor, "reset" if fleet.desired - floor > FAR_ABOVE else "lower"
     return fleet.desired, "steady"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a group at one moment: what it is asked for, and what is pending or in service."""
+
+    desired: int
+    existing: int
+
+
+def still_right(planned: int, then: Size, now: Size, *, bounded: bool) -> int | None:
+    """What to set, seen once more just before: terminations by name take desired down meanwhile, and launches begin.
+
+    A lower number never raises nor cancels what exists by now; a `bounded` raise (by the breaker) stands only while
+    nothing has changed. None: nothing to set, the next look decides.
+    """
+    if planned < then.desired:
+        floor = max(planned, now.existing)
+        return floor if floor < now.desired else None
+    if bounded and then != now:
+        return None
+    return planned if planned > now.desired else None

@@ -12,6 +12,9 @@ from fleet_control.decide.capacity import Capacity
 from fleet_control.decide.model import FailedLaunch, Fleet, LaunchHistory, Standing
 from fleet_control.decide.standing import seconds_since
 
+UNSEEN_SECONDS = 60
+"""A launch this young may be missing in a group that was read moments before; an older one has been detached."""
+
 RETRY_GAP_SECONDS = 3600
 """A group that is refused tries again after seconds, later after minutes. A longer pause ended the blockade."""
 
@@ -41,6 +44,8 @@ class Launch:
     instance_id: str | None = None
     refusal: str | None = None
     ended: Ended | None = None
+    cancelled: bool = False
+    """An attempt all the same: an instance was launched, and is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ def history(
         refused=refused[0] if refused else None,
         blocked_since=refused[-1].at if refused else None,
         attempted_at=launches[0].at if launches else None,
+        unseen=_unseen(launches, {member.id for member in fleet.instances}, now),
         registered_at=registered_at,
     )
 
@@ -94,6 +100,12 @@ def _failures(
             yield one.at + deadline
         elif one.ended is not None and not one.ended.is_excused:
             yield min(one.at + deadline, one.ended.at)
+
+
+def _unseen(launches: Iterable[Launch], members: set[str], now: datetime) -> int:
+    young = [one for one in launches if seconds_since(one.at, now) < UNSEEN_SECONDS]
+    under_way = [one for one in young if one.refusal is None and one.ended is None and not one.cancelled]
+    return sum(one.instance_id not in members for one in under_way)
 
 
 def _refused(launches: Iterable[Launch], now: datetime) -> list[FailedLaunch]:

@@ -194,6 +194,8 @@ class LaunchHistory:
     blocked_since: datetime | None = None
     """When AWS began to refuse: the first of the failed attempts in a row."""
     attempted_at: datetime | None = None
+    unseen: int = 0
+    """Launches under way that had not begun when the group was read: the activities are read after it."""
     registered_at: datetime | None = None
     """The fleet's newest registration, as far back as the history was read."""
     unread: str = ""

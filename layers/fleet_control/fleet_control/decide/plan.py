@@ -37,6 +37,8 @@ class FleetPlan:
     blocked_seconds: float | None = None
     """For how long AWS has refused to launch what is asked for; None when it does not."""
     breaker_open: bool = False
+    bounded: bool = False
+    """Whether the breaker allows only so many launches."""
     numbers: Mapping[str, object] | None = None
 
 
@@ -96,6 +98,7 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
         overdue=late,
         blocked_seconds=blocked,
         breaker_open=needs.breaker.is_open,
+        bounded=needs.breaker.launches is not None,
         numbers=_numbers(fleet, needs, granted, now),
     )
 
@@ -103,7 +106,8 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
 def _blocked_seconds(fleet: Fleet, needs: Capacity, now: datetime) -> float | None:
     """Only while the group asks for more than it has: nobody is blocked who wants nothing."""
     since = fleet.launches.blocked_since
-    return seconds_since(since, now) if since is not None and needs.existing < fleet.desired else None
+    # AWS's clock may be a moment ahead of the database's.
+    return max(0.0, seconds_since(since, now)) if since is not None and needs.existing < fleet.desired else None
 
 
 def _workers(instances: tuple[Instance, ...]) -> tuple[Worker, ...]:

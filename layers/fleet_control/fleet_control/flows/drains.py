@@ -8,7 +8,7 @@ from math import ceil
 
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
-from fleet_control.decide.model import Drain, Policy, Worker
+from fleet_control.decide.model import ZOMBIE, Drain, Policy, Worker
 from fleet_control.decide.overdue import Overdue
 from fleet_control.decide.pickup import execution_name
 
@@ -43,8 +43,11 @@ class WayDown:
     def _input(self, worker: Worker, drain: Drain) -> dict[str, object]:
         """`messages.tasks.DrainOnItsWay` gives the shape and units."""
         named = {"instance_id": worker.instance_id, "worker_row_id": worker.row_id, "drain_id": drain.row_id}
-        more = {"workflows": list(self.policy.workflows), "polled_at": None}
-        return {"drain": named | more | self._limits()}
+        more: dict[str, object] = {"workflows": list(self.policy.workflows), "polled_at": None}
+        if drain.reason == ZOMBIE:
+            # Whoever could not reach the backend may take its time between two tries.
+            more["limit_seconds"] = max(self.policy.drain_limit_seconds, self.policy.silent_seconds / 2)
+        return {"drain": self._limits() | named | more}
 
     def _limits(self) -> dict[str, object]:
         return {

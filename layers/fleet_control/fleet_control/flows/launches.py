@@ -58,13 +58,13 @@ def _launches(groups: ActivityReads, name: str, machines: Mapping[str, Ec2Instan
     except Blind as blind:
         return str(blind)
     ends = {one.instance_id: one for one in reversed(activities) if not one.launches and one.instance_id}
-    return [_launch(one, ends, machines) for one in activities if one.launches and one.status != "Cancelled"]
+    return [_launch(one, ends, machines) for one in activities if one.launches]
 
 
 def _launch(one: Activity, ends: Mapping[str, Activity], machines: Mapping[str, Ec2Instance]) -> Launch:
     refusal = one.message if one.status == "Failed" else None
     if one.instance_id is None or one.instance_id not in ends:
-        return Launch(one.at, one.instance_id, refusal)
+        return Launch(one.at, one.instance_id, refusal, cancelled=one.status == "Cancelled")
     end, machine = ends[one.instance_id], machines.get(one.instance_id)
     ended = Ended(end.at, end.cause, by_spot=machine is not None and machine.taken_by_spot)
     return Launch(one.at, one.instance_id, refusal, ended)

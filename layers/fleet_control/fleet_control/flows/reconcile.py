@@ -12,6 +12,7 @@ from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
+from fleet_control.decide.capacity import Size, still_right
 from fleet_control.decide.losses import Losses
 from fleet_control.decide.model import ZOMBIE, Fleet, Observation
 from fleet_control.decide.plan import FleetPlan, Plan, plan
@@ -133,7 +134,7 @@ def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obse
         if worker.drain is not None:
             ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
     if fleet_plan.desired is not None:
-        ports.groups.set_desired(fleet.name, fleet_plan.desired)
+        _set_desired(ports.groups, fleet, fleet_plan.desired, bounded=fleet_plan.bounded)
     going = fleet_plan.scale_in
     if going is not None and going.worker is not None:
         down.begin(going.worker, going.reason)
@@ -146,6 +147,18 @@ def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Obse
             down.start(worker, worker.drain)
     if fleet_plan.suspend_az_rebalance:
         ports.groups.suspend_az_rebalance(fleet.name)
+
+
+def _set_desired(groups: AutoScaling, fleet: Fleet, desired: int, *, bounded: bool) -> None:
+    """The look took its time, and `scale_in` lowers desired when it terminates: the group is read once more."""
+    group = groups.group(fleet.name)
+    if group is None:
+        return
+    counted = sum(i.lifecycle.startswith("Pending") or i.lifecycle == "InService" for i in fleet.instances)
+    then, now = Size(fleet.desired, counted), Size(group.desired, group.existing)
+    fresh = still_right(desired, then, now, bounded=bounded)
+    if fresh is not None:
+        groups.set_desired(fleet.name, fresh)
 
 
 def clean_up(ports: Ports, losses: Losses) -> int:

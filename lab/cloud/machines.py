@@ -42,8 +42,8 @@ class ExecutionWatch:
         start, terminated = Execution.start, BaseExecutionWorkerCommunication.terminated
 
         def started(execution: Any) -> None:
-            start(execution)
             self._note(execution, "RUNNING")
+            start(execution)
 
         def ended(comm: Any) -> None:
             terminated(comm)

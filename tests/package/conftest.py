@@ -12,6 +12,7 @@ import pytest
 
 from lab.artifacts import HERE, ROOT, Build, NoPython313Error, build, lambda_python, python313
 from lab.cloud.custom import ResponseDesk, response_desk
+from lab.cloud.names import ACCOUNT
 from lab.cold_start import MACHINE, Place, as_on_lambda
 from lab.door import open_door
 from lab.emulator import Emulator
@@ -20,6 +21,7 @@ from lab.world import World
 
 EVENTS = ROOT / "events"
 KEPT = ROOT / "build/package"
+SPOT = "SpotInterruptionFunction"
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "stacks", "statemachines")
 Answer = Callable[[str, dict[str, Any]], Any]
 
@@ -90,10 +92,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="package")
 def as_lambda(built: Build, world: World) -> dict[str, Invocable]:
-    """Functions with the template's environment: verified TLS to the world's database, tracing on."""
+    """Functions with the template's environment: verified TLS to the world's database, tracing on.
+
+    A notice starts a machine that only waits: the template's would look at the stage of the samples that follow.
+    """
     overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
     here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
-    return {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
+    found = {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
+    return found | {SPOT: found[SPOT].told(SPOT_INTERRUPTION_MACHINE_ARN=waiting_machine(world))}
+
+
+def waiting_machine(world: World) -> str:
+    definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+    machines = world.cloud.client("stepfunctions")
+    created = machines.create_state_machine(
+        name="only-waits", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/only-waits"
+    )
+    return str(created["stateMachineArn"])
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def test_every_sample_is_in_the_table_and_every_function_has_one(built: Build) -
     assert {row.function for row in ROWS} == built.of_type("Function").keys()
 
 
-@pytest.mark.parametrize(("row", "situation"), product(ROWS, SITUATIONS), ids=lambda v: getattr(v, "sample", v))
+@pytest.mark.parametrize(("row", "situation"), list(product(ROWS, SITUATIONS)), ids=lambda v: getattr(v, "sample", v))
 def test_a_sample_is_answered(
     row: Row, situation: str, environments: Environments, world: World, desk: ResponseDesk
 ) -> None:

@@ -151,8 +151,10 @@ class World:
         """The schedule tells the period it runs at, so that the windows of two publications meet and never overlap."""
         events = self.cloud.client("events")
         for target in events.list_targets_by_rule(Rule=f"bp-{self.stage}-publish-metrics")["Targets"]:
-            period = json.dumps({"period_seconds": max(1, round(self.scale.minute))})
-            events.put_targets(Rule=f"bp-{self.stage}-publish-metrics", Targets=[target | {"Input": period}])
+            template = json.loads(target["InputTransformer"]["InputTemplate"])
+            scaled = json.dumps(template | {"period_seconds": max(1, round(self.scale.minute))})
+            told = {"InputTransformer": target["InputTransformer"] | {"InputTemplate": scaled}}
+            events.put_targets(Rule=f"bp-{self.stage}-publish-metrics", Targets=[target | told])
 
     # What may be looked at.
 

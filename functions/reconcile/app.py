@@ -12,30 +12,59 @@ from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
+from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.flows.reconcile import Ports, Result, reconcile
 from fleet_control.messages.alarm import AlarmNotification
 from fleet_control.messages.eventbridge import GroupEvent, JobQueued
-from fleet_control.messages.parse import Nudge, parse_nudge
+from fleet_control.messages.parse import parse_job_queued, parse_nudge, queue_batch
+from fleet_control.messages.queue import QueueBatch
 from fleet_control.settings import ReconcileSettings, environment
 from fleet_control.telemetry import Telemetry
 
 telemetry = Telemetry("reconcile")
-UNKNOWN = {GroupEvent: "UnknownGroups", AlarmNotification: "UnknownAlarms", JobQueued: "UnknownWorkflows"}
+UNKNOWN: dict[type, str] = {
+    GroupEvent: "UnknownGroups",
+    AlarmNotification: "UnknownAlarms",
+    JobQueued: "UnknownWorkflows",
+}
 
 
 @telemetry.handler
 def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
+    if batch := queue_batch(event):
+        return _jobs_queued(batch)
     nudge = parse_nudge(event)
-    result = reconcile(ports(), trigger=type(nudge).__name__, about=nudge.names)
+    return asdict(_look(type(nudge), nudge.names))
+
+
+def _jobs_queued(batch: QueueBatch) -> dict[str, object]:
+    """One look for all of them; what cannot be read is given back alone, and ends in the dead-letter queue."""
+    slugs: set[str] = set()
+    refused: list[str] = []
+    for message in batch.messages:
+        try:
+            slugs |= parse_job_queued(message.body).names
+        except UnknownEvent as unknown:
+            telemetry.unknown(unknown)
+        except BadEvent as error:
+            telemetry.refused(error, message_id=message.message_id)
+            refused.append(message.message_id)
+    if slugs:
+        _look(JobQueued, frozenset(slugs))
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in refused]}
+
+
+def _look(kind: type, about: frozenset[str]) -> Result:
+    result = reconcile(ports(), trigger=kind.__name__, about=about)
     _count(result)
-    _count_unknown(result, nudge)
-    return asdict(result)
+    _count_unknown(result, kind)
+    return result
 
 
-def _count_unknown(result: Result, nudge: Nudge) -> None:
+def _count_unknown(result: Result, kind: type) -> None:
     """Only where there is something to count: a metric that is published costs."""
     if result.unknown:
-        telemetry.count(UNKNOWN.get(type(nudge), "UnknownWorkflows"), result.unknown)
+        telemetry.count(UNKNOWN.get(kind, "UnknownWorkflows"), result.unknown)
     if result.unknown_workflows:
         telemetry.count("UnknownWorkflows", result.unknown_workflows)
 

@@ -16,8 +16,11 @@ from lab.cloud import custom, supply
 from lab.cloud.aws import Cloud
 from lab.cloud.functions import Function, LambdaService
 from lab.cloud.names import ACCOUNT, REGION, function_name
+from lab.cloud.queues import QueueMapping
 
 BUCKET = "lab-templates"
+READ_BY_THE_LAB = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping")
+"""moto knows them, too; the lab needs their properties."""
 Template = dict[str, Any]
 
 
@@ -60,6 +63,9 @@ class Deployment:
                     make(resource.properties)
         self._add_functions(resources)
         self._run_custom_resources(resources)
+        for resource in resources:
+            if resource.kind == "AWS::Lambda::EventSourceMapping":
+                self._cloud.pollers.add(QueueMapping.of(resource.properties, self._cloud.retry_scale))
 
     def _prepared(self, name: str, template: Template) -> Template:
         """The body for moto; nested templates go to the bucket, as `sam deploy` puts them."""
@@ -86,7 +92,7 @@ class Deployment:
             if source["Type"] == "AWS::CloudFormation::Stack":
                 yield from self._resources(stack.resource_map[logical_id], source["Metadata"]["Template"])
                 continue
-            if source["Type"] == "AWS::Lambda::Function" or source["Type"] not in get_model_map():
+            if source["Type"] in READ_BY_THE_LAB or source["Type"] not in get_model_map():
                 told = {key: value for key, value in source.get("Properties", {}).items() if key != "Layers"}
                 properties = clean_json(copy.deepcopy(told), stack.resource_map)
                 yield Resource(logical_id, source["Type"], properties, source)

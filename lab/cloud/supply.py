@@ -50,6 +50,7 @@ SUPPLIED: dict[str, Callable[[Properties], None]] = {
 SKIPPED = {
     "AWS::Lambda::LayerVersion": "functions run from their folders, with the layers' folders on their path",
     "AWS::Lambda::EventInvokeConfig": "read by the lab's Lambda service, which retries and delivers failures itself",
+    "AWS::Lambda::EventSourceMapping": "read by the lab, which polls the queue and calls the function itself",
     "AWS::SNS::TopicPolicy": "moto does not enforce resource policies",
     "AWS::SQS::QueuePolicy": "moto does not enforce resource policies",
 }

@@ -25,11 +25,11 @@ def topic(name: str) -> str:
 
 
 class Letters:
-    """The queue that keeps events given up by Lambda; each is read once."""
+    """A queue that keeps what was given up; each letter is read once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, queue: str = "failed-invocations") -> None:
         self._sqs = world.cloud.client("sqs")
-        self._url = self._sqs.get_queue_url(QueueName="bp-staging-failed-invocations")["QueueUrl"]
+        self._url = self._sqs.get_queue_url(QueueName=f"bp-staging-{queue}")["QueueUrl"]
 
     def read(self) -> list[dict[str, Any]]:
         """All that wait; they are gone afterwards."""

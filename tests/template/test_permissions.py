@@ -41,6 +41,9 @@ MAY: dict[str, set[str]] = {
         "autoscaling:SetDesiredCapacity",
         "autoscaling:SuspendProcesses",
         "ec2:DescribeInstances",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
         "states:ListExecutions",
         "states:StartExecution",
     },
@@ -133,6 +136,7 @@ def test_metrics_go_to_the_contract_namespace_only(root: Template) -> None:
         ("ReconcileFunctionRole", "autoscaling:SetDesiredCapacity", [":autoScalingGroupName/asg-staging-*"]),
         ("ReconcileFunctionRole", "states:StartExecution", [":stateMachine:bp-staging-scale-in"]),
         ("ReconcileFunctionRole", "states:ListExecutions", [":stateMachine:bp-staging-scale-in"]),
+        ("ReconcileFunctionRole", "sqs:ReceiveMessage", [":sqs:us-east-1:123456789012:bp-staging-job-nudges"]),
         ("ReconcileFunctionRole", OWN_SECRET, [":secret:/bp/staging/rds/fleet-control-??????"]),
         (
             "ScaleInFunctionRole",

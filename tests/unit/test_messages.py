@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_control.errors import BadEvent
+from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification
-from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
-from fleet_control.messages.parse import parse_alarm, parse_nudge, parse_scale_in, parse_spot
+from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning
+from fleet_control.messages.parse import (
+    parse_alarm,
+    parse_job_queued,
+    parse_nudge,
+    parse_scale_in,
+    parse_spot,
+    queue_batch,
+)
+from fleet_control.messages.queue import QueueBatch
 from fleet_control.messages.tasks import DrainOnItsWay, InterruptionTask, Notice, ScaleInTask, Tick
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -26,7 +34,7 @@ def sample(name: str) -> dict[str, Any]:
 SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("reconcile_tick", parse_nudge, Tick),
     ("reconcile_queue_has_jobs", parse_nudge, AlarmNotification),
-    ("reconcile_job_queued", parse_nudge, JobQueued),
+    ("reconcile_job_queued", queue_batch, QueueBatch),
     ("reconcile_launch_successful", parse_nudge, GroupEvent),
     ("reconcile_launch_unsuccessful", parse_nudge, GroupEvent),
     ("reconcile_terminate_successful", parse_nudge, GroupEvent),
@@ -77,7 +85,10 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
     [
         pytest.param(parse_nudge, {}, "Field required", id="nothing at all"),
         pytest.param(parse_nudge, None, "valid dictionary", id="no object"),
-        pytest.param(parse_nudge, {"step": "tock"}, "step", id="a step nobody knows"),
+        pytest.param(parse_nudge, {"step": "tick", "tick": "tock"}, "tick", id="a tick that is no number"),
+        pytest.param(parse_nudge, {"step": 7}, "step", id="a step that is no text"),
+        pytest.param(parse_job_queued, "{", "Invalid JSON", id="a body that is no JSON"),
+        pytest.param(parse_job_queued, '{"source": "bp.backend"}', "detail-type", id="a body that says half its kind"),
         pytest.param(parse_alarm, {"Records": []}, "Records", id="no record"),
         pytest.param(
             parse_alarm,
@@ -99,9 +110,41 @@ def test_what_is_malformed_says_where(parse: Callable[[Any], Any], event: Any, w
         parse(event)
 
 
+@pytest.mark.parametrize(
+    ("parse", "event"),
+    [
+        pytest.param(parse_nudge, {"step": "tock"}, id="a step"),
+        pytest.param(parse_nudge, sample("spot_interruption_warning"), id="another function's event"),
+        pytest.param(parse_nudge, sample("reconcile_launch_successful") | {"detail-type": "x"}, id="a detail-type"),
+        pytest.param(parse_nudge, sample("reconcile_launch_successful") | {"source": "x", "detail": 7}, id="a source"),
+        pytest.param(parse_alarm, sample("reconcile_launch_successful"), id="an event, for an alarm"),
+        pytest.param(parse_scale_in, {"step": "undo", "drain": {}}, id="a step of scale_in"),
+        pytest.param(parse_spot, {"step": "look"}, id="a step of spot_interruption"),
+        pytest.param(parse_job_queued, '{"source": "bp.backend", "detail-type": "JobDone"}', id="a body"),
+    ],
+)
+def test_a_kind_that_is_not_known_is_no_fault(parse: Callable[[Any], Any], event: Any) -> None:
+    with pytest.raises(UnknownEvent, match="nothing here knows") as unknown:
+        parse(event)
+    assert unknown.value.reason == "unknown_event"
+
+
+def test_each_message_of_a_batch_is_what_the_backend_said() -> None:
+    batch = queue_batch(sample("reconcile_job_queued"))
+    assert batch is not None
+    [message] = batch.messages
+    assert parse_job_queued(message.body).names == {"image-to-video"}
+    assert json.loads(message.body)["detail"]["stage"] == "staging"
+
+
+@pytest.mark.parametrize("event", [None, {}, {"Records": []}, sample("reconcile_queue_has_jobs")])
+def test_what_comes_from_no_queue_is_no_batch(event: Any) -> None:
+    assert queue_batch(event) is None
+
+
 def test_a_fault_never_repeats_the_event() -> None:
     with pytest.raises(BadEvent) as fault:
-        parse_nudge({"step": "hunter2"})
+        parse_nudge({"step": "tick", "tick": "hunter2"})
     assert "hunter2" not in str(fault.value)
 
 

@@ -24,6 +24,12 @@ class BadEvent(FleetControlError):
     reason = "bad_event"
 
 
+class UnknownEvent(FleetControlError):
+    """An event of a kind that this function does not know: nothing is wrong with it, and nothing is done."""
+
+    reason = "unknown_event"
+
+
 class Hold(FleetControlError):
     """What is true now cannot be known, so nothing may be concluded from it."""
 

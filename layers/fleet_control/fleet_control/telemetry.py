@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from fleet_control.errors import FleetControlError
+from fleet_control.errors import BadEvent, FleetControlError, UnknownEvent
 from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
@@ -63,6 +63,17 @@ class Telemetry:
         )
         self.count("Errors")
 
+    def unknown(self, event: UnknownEvent) -> dict[str, str]:
+        """What was sent to us and is not for us: counted, and left alone."""
+        self.count("UnknownEvents")
+        log_decision(self.logger, rule="ignore", reason=str(event))
+        return {"outcome": "ignored", "reason": event.reason}
+
+    def refused(self, error: BadEvent, **fields: object) -> None:
+        """One message of a batch that cannot be read; the others are none the worse."""
+        self.logger.error("refused", extra=_safe(fields) | {"reason": error.reason, "error": str(error)})
+        self.count("Failed")
+
     def handler(self, body: Handler) -> Handler:
         """Binds one invocation: correlation id, function context, trace, failure count, health metrics."""
 
@@ -74,6 +85,8 @@ class Telemetry:
             self.logger.set_correlation_id(correlation_id(event))
             try:
                 return body(event, context)
+            except UnknownEvent as unknown:
+                return self.unknown(unknown)
             except Exception as error:
                 self._failed(error)
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -29,6 +29,13 @@ class MetricSink(Protocol):
     def put(self, points: Iterable[Point]) -> int: ...
 
 
+@dataclass
+class Counted:
+    """The last window whose interruptions this execution environment has added to their Sum."""
+
+    window: Window | None = None
+
+
 @dataclass(frozen=True)
 class Ports:
     """`served_workflows` reads the fleets' own lists of slugs; it raises Blind when AWS cannot be read."""
@@ -38,6 +45,7 @@ class Ports:
     served_workflows: Callable[[], frozenset[str]]
     metrics: MetricSink
     recorder: Recorder
+    counted: Counted = field(default_factory=Counted)
 
 
 def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
@@ -49,7 +57,11 @@ def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
         ports.recorder.decision(rule="hold", reason=hold.reason, detail=str(hold), published=0)
         return {"published": 0, "held": hold.reason}
     result = publication(ports.stage, now, window, loads, _served(ports))
+    if window == ports.counted.window:
+        # A schedule delivers at least once, and what is summed up must not be added twice. Gauges may be told again.
+        result = replace(result, points=tuple(p for p in result.points if p.name != "SpotInterruptionCount"))
     calls = ports.metrics.put(result.points)
+    ports.counted.window = window
     return _record(ports.recorder, result, window, calls)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import json
+from typing import Any, TypeVar, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fleet_control.errors import BadEvent
+from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification
 from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
+from fleet_control.messages.queue import QueueBatch
 from fleet_control.messages.tasks import InterruptionTask, ScaleInTask, Tick
 
 T = TypeVar("T")
@@ -17,36 +19,71 @@ T = TypeVar("T")
 KIND = frozenset({"step", "Records", "source", "detail-type"})
 """The fields by which messages are told apart."""
 
-Nudge = Tick | AlarmNotification | JobQueued | GroupEvent
+Nudge = Tick | AlarmNotification | GroupEvent
 SpotMessage = InterruptionTask | InterruptionWarning | InstanceStateChange
 
 
 def parse_nudge(event: Any) -> Nudge:
-    """What makes `reconcile` look now. Raises BadEvent."""
-    return _parse(TypeAdapter(Nudge), event)
+    """What makes `reconcile` look now. Raises BadEvent, UnknownEvent."""
+    return _parse(TypeAdapter(Nudge), get_args(Nudge), event)
+
+
+def parse_job_queued(body: str) -> JobQueued:
+    """What the backend said, as it lay in the queue. Raises BadEvent, UnknownEvent."""
+    try:
+        event = json.loads(body)
+    except ValueError:
+        raise BadEvent("body: Invalid JSON") from None
+    return _parse(TypeAdapter(JobQueued), (JobQueued,), event)
+
+
+def queue_batch(event: Any) -> QueueBatch | None:
+    """Messages of a queue, each still to be parsed; None for anything else."""
+    try:
+        return QueueBatch.model_validate(event)
+    except ValidationError:
+        return None
 
 
 def parse_alarm(event: Any) -> AlarmNotification:
-    """Raises BadEvent."""
-    return _parse(TypeAdapter(AlarmNotification), event)
+    """Raises BadEvent, UnknownEvent."""
+    return _parse(TypeAdapter(AlarmNotification), (AlarmNotification,), event)
 
 
 def parse_scale_in(event: Any) -> ScaleInTask:
-    """Raises BadEvent."""
-    return _parse(TypeAdapter(ScaleInTask), event)
+    """Raises BadEvent, UnknownEvent."""
+    return _parse(TypeAdapter(ScaleInTask), (ScaleInTask,), event)
 
 
 def parse_spot(event: Any) -> SpotMessage:
-    """A notice from EventBridge, or the machine's next look. Raises BadEvent."""
-    return _parse(TypeAdapter(SpotMessage), event)
+    """A notice from EventBridge, or the machine's next look. Raises BadEvent, UnknownEvent."""
+    return _parse(TypeAdapter(SpotMessage), get_args(SpotMessage), event)
 
 
-def _parse(adapter: TypeAdapter[T], event: Any) -> T:
+def _parse(adapter: TypeAdapter[T], kinds: tuple[type[BaseModel], ...], event: Any) -> T:
     try:
         return adapter.validate_python(event)
     except ValidationError as error:
         # Not chained: pydantic's text would carry the event into the log.
+        if _says_a_kind(event) and not any(_is_of(model, event) for model in kinds):
+            raise UnknownEvent("nothing here knows this step, or this source and detail-type") from None
         raise BadEvent(explain(error)) from None
+
+
+def _says_a_kind(event: Any) -> bool:
+    if not isinstance(event, dict):
+        return False
+    return isinstance(event.get("step"), str) or all(isinstance(event.get(k), str) for k in ("source", "detail-type"))
+
+
+def _is_of(model: type[BaseModel], event: dict[str, Any]) -> bool:
+    """Whether the event has the values by which this model is told apart."""
+    told = {field.alias or name: get_args(field.annotation) for name, field in model.model_fields.items()}
+    return all(
+        event.get(name) in values if name != "Records" else name in event
+        for name, values in told.items()
+        if name in KIND
+    )
 
 
 def explain(error: ValidationError) -> str:

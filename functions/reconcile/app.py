@@ -9,15 +9,16 @@ from fleet_control.act.aws import client
 from fleet_control.act.database import open_database
 from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
+from fleet_control.act.letters import DeadLetters
 from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
-from fleet_control.errors import BadEvent, UnknownEvent
+from fleet_control.errors import BadEvent, NotKept, UnknownEvent
 from fleet_control.flows.reconcile import Ports, Result, reconcile
 from fleet_control.messages.alarm import AlarmNotification
 from fleet_control.messages.eventbridge import GroupEvent, JobQueued
 from fleet_control.messages.parse import parse_job_queued, parse_nudge, queue_batch
-from fleet_control.messages.queue import QueueBatch
+from fleet_control.messages.queue import QueueBatch, QueueMessage
 from fleet_control.settings import ReconcileSettings, environment
 from fleet_control.telemetry import Telemetry
 
@@ -30,28 +31,39 @@ UNKNOWN: dict[type, str] = {
 
 
 @telemetry.handler
-def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
+def handler(event: dict[str, Any], context: Any) -> dict[str, object]:
     if batch := queue_batch(event):
-        return _jobs_queued(batch)
+        return _jobs_queued(batch, context)
     nudge = parse_nudge(event)
     return asdict(_look(type(nudge), nudge.names))
 
 
-def _jobs_queued(batch: QueueBatch) -> dict[str, object]:
-    """One look for all of them; what cannot be read is given back alone, and ends in the dead-letter queue."""
+def _jobs_queued(batch: QueueBatch, context: Any) -> dict[str, object]:
+    """One look for all of them. A message that cannot be read is kept with its reason, and is done with."""
     slugs: set[str] = set()
-    refused: list[str] = []
+    given_back: list[str] = []
     for message in batch.messages:
         try:
             slugs |= parse_job_queued(message.body).names
         except UnknownEvent as unknown:
             telemetry.unknown(unknown)
-        except BadEvent as error:
-            telemetry.refused(error, message_id=message.message_id)
-            refused.append(message.message_id)
+        except BadEvent as why:
+            telemetry.refused(why, message_id=message.message_id)
+            if not _kept(message, why, context):
+                given_back.append(message.message_id)
     if slugs:
         _look(JobQueued, frozenset(slugs))
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in refused]}
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in given_back]}
+
+
+def _kept(message: QueueMessage, why: BadEvent, context: Any) -> bool:
+    try:
+        letters().keep(message.body, why, function_arn=context.invoked_function_arn, request_id=context.aws_request_id)
+    except NotKept as error:
+        # It comes again; after its last receipt its own queue keeps it, without the reason, which the log has.
+        telemetry.failure(error, message_id=message.message_id)
+        return False
+    return True
 
 
 def _look(kind: type, about: frozenset[str]) -> Result:
@@ -92,3 +104,9 @@ def ports() -> Ports:
         scale_in=Machine(client("stepfunctions"), settings.scale_in_machine_arn),
         recorder=telemetry,
     )
+
+
+@cache
+def letters() -> DeadLetters:
+    """Apart from the ports: a client of SQS is made only where something cannot be read."""
+    return DeadLetters(client("sqs"), ReconcileSettings.from_env(environment()).dead_letters_url)

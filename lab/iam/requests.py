@@ -59,6 +59,11 @@ def given(name: str) -> Resource:
     return lambda _, request: str(request[name])
 
 
+def queue(place: Place, request: Entry) -> str:
+    """Lambda names a queue by its ARN, the SDK by its URL."""
+    return str(request.get("QueueArn") or place.arn("sqs", str(request["QueueUrl"]).rsplit("/", 1)[-1]))
+
+
 def secret(place: Place, request: Entry) -> str:
     return place.arn("secretsmanager", f"secret:{request['SecretId']}{SECRET_SUFFIX}")
 
@@ -83,7 +88,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("ec2", "DescribeInstances"): Operation("ec2:DescribeInstances"),
     ("lambda", "Invoke"): Operation("lambda:InvokeFunction", given("FunctionName")),
     ("secretsmanager", "GetSecretValue"): Operation("secretsmanager:GetSecretValue", secret),
-    ("sqs", "SendMessage"): Operation("sqs:SendMessage", given("QueueArn")),
+    ("sqs", "SendMessage"): Operation("sqs:SendMessage", queue),
     ("ssm", "GetParameter"): Operation("ssm:GetParameter", parameter),
     ("ssm", "PutParameter"): Operation("ssm:PutParameter", parameter),
     ("states", "ListExecutions"): Operation("states:ListExecutions", given("stateMachineArn")),

@@ -119,19 +119,21 @@ def test_a_malformed_event_delivered_twice_is_kept_twice(stage: Stage, letters: 
     assert first["requestContext"]["requestId"] != second["requestContext"]["requestId"]
 
 
-def test_a_nudge_that_cannot_be_read_is_kept_and_spoils_no_other(stage: Stage, undelivered: Letters) -> None:
+def test_a_nudge_that_cannot_be_read_is_kept_with_its_reason_and_spoils_no_other(
+    stage: Stage, letters: Letters, undelivered: Letters
+) -> None:
     before = stage.rows()
     told("bp.backend", "JobQueued", workflow_slug=7)(stage)
     told("bp.backend", "JobQueued", workflow_slug="face-swap")(stage)
-    [letter] = undelivered.wait()
-    assert (letter["detail-type"], letter["detail"]) == ("JobQueued", {"mark": MARK, "workflow_slug": 7})
-    refusals = [line for line in stage.lines("reconcile") if line.get("message") == "refused"]
-    assert len(refusals) == 3
-    assert {(line["reason"], line["error"].partition(":")[0]) for line in refusals} == {
-        ("bad_event", "detail.workflow_slug")
-    }
+    [letter] = letters.wait()
+    assert letter["requestContext"]["functionArn"].endswith(":bp-staging-reconcile")
+    assert json.loads(letter["requestPayload"])["detail"] == {"mark": MARK, "workflow_slug": 7}
+    assert letter["responsePayload"]["errorType"] == "BadEvent"
+    assert letter["responsePayload"]["errorMessage"].startswith("detail.workflow_slug: ")
     until(lambda: stage.counted("reconcile", "ReconcileHeartbeat") == 1)
-    assert stage.rows() == before
+    [refusal] = [line for line in stage.lines("reconcile") if line.get("message") == "refused"]
+    assert refusal["reason"] == "bad_event"
+    assert (stage.rows(), stage.counted("reconcile", "Failed")) == (before, 1)
     assert MARK not in stage.all_text()
 
 

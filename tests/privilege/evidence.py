@@ -35,6 +35,7 @@ class Recording:
         self.markers: dict[str, str] = {}
         self.refusals: list[str] = []
         self._given_up: set[str] = set()
+        self._letter_writers: set[str] = set()
 
     def watch(self, world: World) -> None:
         world.journal.listen(self._hear)
@@ -43,10 +44,16 @@ class Recording:
     def _hear(self, entry: Mapping[str, Any]) -> None:
         if entry["kind"] == "dead_letter":
             self._given_up.add(entry["function"])
+        if entry["kind"] == "aws_call" and entry["operation"] == "SendMessage":
+            self._letter_writers.add(str(entry["caller"]))
 
     def given_up(self) -> set[str]:
         """Functions that have sent an event to their failure destination."""
         return set(self._given_up)
+
+    def letter_writers(self) -> set[str]:
+        """Functions that have put a message into a queue themselves."""
+        return set(self._letter_writers)
 
     @contextmanager
     def of_invocations(self) -> Iterator[None]:

@@ -130,11 +130,13 @@ class Exercise:
         self._until(lambda: not self._members(SWAP), "the drain is picked up")
 
     def nonsense(self) -> None:
-        """Every function is sent an event that it cannot read, and gives it up."""
+        """Every function is sent an event that it cannot read, and gives it up; so is a nudge among others."""
         names = [f"bp-{STAGE}-{name}" for name in FUNCTIONS]
         for name in names:
             self._world.cloud.functions.invoke_async(name, b'{"nonsense": true}')
         self._until(lambda: self._recording.given_up() >= set(names), "every nonsense ends in the queue")
+        self._nudge(workflow_slug=7)
+        self._until(lambda: f"bp-{STAGE}-reconcile" in self._recording.letter_writers(), "the nudge is kept")
 
     def database_away(self) -> None:
         """Blind: the error names the host, and must not name more."""
@@ -182,8 +184,8 @@ class Exercise:
         self._payloads.put("acme", self._jobs, seconds)
         return self._backend.submit(workflow, tenant="acme", tenant_job_id=self._jobs)
 
-    def _nudge(self) -> None:
-        self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": SWAP})
+    def _nudge(self, workflow_slug: object = SWAP) -> None:
+        self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": workflow_slug})
 
     def _warn(self, instance: str) -> None:
         detail = {"instance-id": instance, "instance-action": "terminate"}

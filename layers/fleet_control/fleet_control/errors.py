@@ -24,6 +24,12 @@ class BadEvent(FleetControlError):
     reason = "bad_event"
 
 
+class NotKept(FleetControlError):
+    """What cannot be read could not be put into the dead-letter queue either; it must be delivered again."""
+
+    reason = "not kept"
+
+
 class UnknownEvent(FleetControlError):
     """An event of a kind that this function does not know: nothing is wrong with it, and nothing is done."""
 

@@ -58,11 +58,15 @@ def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
         return {"published": 0, "held": hold.reason}
     result = publication(ports.stage, now, window, loads, _served(ports))
     if window == ports.counted.window:
-        # A schedule delivers at least once, and what is summed up must not be added twice. Gauges may be told again.
-        result = replace(result, points=tuple(p for p in result.points if p.name != "SpotInterruptionCount"))
+        result = replace(result, points=tuple(map(_adding_nothing, result.points)))
     calls = ports.metrics.put(result.points)
     ports.counted.window = window
     return _record(ports.recorder, result, window, calls)
+
+
+def _adding_nothing(point: Point) -> Point:
+    """A schedule delivers at least once, and a Sum must not be added to twice. Gauges may be told again."""
+    return replace(point, value=0) if point.name == "SpotInterruptionCount" else point
 
 
 def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Window, list[WorkflowLoad]]:

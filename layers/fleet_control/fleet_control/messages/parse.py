@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification
@@ -31,7 +30,7 @@ def parse_nudge(event: Any) -> Nudge:
 def parse_job_queued(body: str) -> JobQueued:
     """What the backend said, as it lay in the queue. Raises BadEvent, UnknownEvent."""
     try:
-        event = json.loads(body)
+        event = from_json(body)  # the standard library's overflows the stack on nested brackets
     except ValueError:
         raise BadEvent("body: Invalid JSON") from None
     return _parse(TypeAdapter(JobQueued), (JobQueued,), event)

@@ -87,7 +87,7 @@ def test_the_search_had_something_to_search(run: Run) -> None:
         "bp-staging-spot-interruption",
     }
     assert len(run.evidence("environments.json")["deployed"]) == 7
-    assert len(run.evidence("queues.json")) == 7
+    assert len(run.evidence("queues.json")) == 7 + 1  # what each function could not read, and a nudge
     assert (run.directory / "evidence" / "report.html").stat().st_size > 10_000
 
 

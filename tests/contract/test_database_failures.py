@@ -19,9 +19,9 @@ from moto import mock_aws
 
 from lab.certificates import Certificates, issue_certificates
 from lab.cloud.custom import response_desk
-from tests.contract.handlers import Context, load
 
 from . import hosts
+from .handlers import Context, load
 
 PASSWORD = "hunter2"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:bp-staging-scale-in"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -131,6 +131,20 @@ class MariaDb:
         time.sleep(seconds)
         self.start()
 
+    @contextmanager
+    def locked_out(self, user: Credentials) -> Iterator[None]:
+        """This user gets no session, and those it has are ended; all others go on."""
+        account = f"{user.username}@'127.0.0.1'"
+        with self.connect(user=user.username, password=user.password) as own, self.connect() as root:
+            with root.cursor() as cursor:
+                cursor.execute(f"ALTER USER {account} ACCOUNT LOCK")
+            try:
+                _end_other_sessions(own)
+                yield
+            finally:
+                with root.cursor() as cursor:
+                    cursor.execute(f"ALTER USER {account} ACCOUNT UNLOCK")
+
     def connect(self, **options: Any) -> Connection:
         """A session of root on the central database, TLS verified, autocommit; `options` are pymysql's and win."""
         settings: dict[str, Any] = {
@@ -230,6 +244,16 @@ class MariaDb:
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _end_other_sessions(own: Connection) -> None:
+    """Those of the same user: a user may end its own sessions, and as on RDS nobody else may here."""
+    with own.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(USER(), '@', 1) "
+                       "AND id <> CONNECTION_ID()")  # fmt: skip
+        for row in cursor.fetchall():
+            with suppress(pymysql.err.OperationalError):  # it has ended by itself meanwhile
+                cursor.execute("KILL SOFT CONNECTION %s", (row["id"],))
 
 
 def load_schema(connection: Connection) -> None:

@@ -4,37 +4,47 @@ import json
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lab import observer
-from lab.jobs import Arrival, JobSource, arrivals
+from lab.jobs import JobSource, arrivals
 from lab.measures import Evidence
 from lab.narrator import Narrator
 from lab.pace import EMPTY_MINUTES, PACE, SCALE, TAGS, show_scale
 from lab.payloads import Payloads
 from lab.report import write_report
 from lab.sampler import Sampler
+from lab.second_act import second_act
 from lab.story import FULL, SHORT, Director, Stage, Story
 from lab.workers import Workers
 from lab.world import World
 
 WARM = 3
+CURTAIN = 124.0
+"""When the second act begins at the latest: all fleets must be at zero at the end, here most of them are."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """`run` is emptied first; `svg` receives the plots as one picture."""
+    """`run` is emptied first; `act` None means both; `svg` receives the plots as one picture."""
 
     run: Path
     seed: int
     short: bool
+    act: int | None = None
     svg: Path | None = None
 
     @property
-    def story(self) -> Story:
-        return SHORT if self.short else FULL
+    def acts(self) -> tuple[Story, ...]:
+        if self.short:
+            return (SHORT,)
+        first, second = FULL, second_act(self.seed)
+        if self.act is not None:
+            return ((first, second)[self.act - 1],)
+        return (replace(first, limit=CURTAIN), second)
 
 
 def perform(options: Options) -> dict[str, Any]:
@@ -61,7 +71,7 @@ class Run:
         self._workers = Workers(world.database, options.run / "workers", PACE)
         self._source = JobSource(world.connect, world.journal, self._nudge)
         self._stage = Stage(world, self._source, world.journal, self._nudge, self._stop)
-        self._director = Director(self._stage, options.story)
+        self._directors: list[Director] = []
         autoscaling = world.cloud.client("autoscaling", "observer")
         self._sampler = Sampler(
             world.connect, autoscaling, options.run / "journal.jsonl", options.run / "samples.jsonl"
@@ -72,21 +82,33 @@ class Run:
         self._prepare()
         start, began = time.time(), time.monotonic()
         narrator = Narrator(self._options.run, start)
-        jobs = threading.Thread(target=self._source.run, args=(self._plan(), began, self._stop), daemon=True)
         try:
-            for part in (self._sampler, narrator, self._world, jobs):
+            for part in (self._sampler, narrator, self._world):
                 part.start()
-            self._director.start(began)
-            self._wait(jobs, began + self._options.story.limit)
-            return time.monotonic() - began, self._director.failures, start
+            for act in self._options.acts:
+                self._play(act)
+            failures = [failure for director in self._directors for failure in director.failures]
+            return time.monotonic() - began, failures, start
         finally:
             self._stop.set()
-            self._director.join()
-            jobs.join(3)
+            for director in self._directors:
+                director.join()
             self._sampler.close()
             self._workers.close()
             self._source.close()
             narrator.close()
+
+    def _play(self, act: Story) -> None:
+        """One act, until everything in it is told and every fleet is back at zero, or until its limit."""
+        self._world.tune(act.tags)
+        self._world.journal.write("act", name=act.name, most_launches=act.most_launches, tags=dict(act.tags))
+        began, plan = time.monotonic(), arrivals(act.bursts, self._options.seed)
+        director = Director(self._stage, act)
+        jobs = threading.Thread(target=self._source.run, args=(plan, began, self._stop), daemon=True)
+        jobs.start()
+        self._directors.append(director)
+        director.start(began)
+        self._wait(lambda: jobs.is_alive() or director.playing, began + act.limit)
 
     def _prepare(self) -> None:
         """The application's own data, and worker processes for instances."""
@@ -117,15 +139,13 @@ class Run:
         for _ in range(WARM):
             answered.acquire(timeout=10)
 
-    def _plan(self) -> list[Arrival]:
-        return arrivals(self._options.story.bursts, self._options.seed)
-
     def _slugs(self) -> list[str]:
         tags = [tag for group in self._world.fleets() for tag in group["Tags"]]
         return sorted({tag["Value"] for tag in tags if tag["Key"] == "WorkflowSlug"})
 
     def _boot(self, instance: str, _: str, tags: dict[str, str]) -> None:
-        self._workers.start(instance, tags["WorkflowSlug"].split())
+        if self._world.boots(instance):
+            self._workers.start(instance, tags["WorkflowSlug"].split())
 
     def _nudge(self, workflow: str) -> None:
         self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": workflow})
@@ -135,11 +155,10 @@ class Run:
             for listener in self._stage.alarms:
                 listener(entry["name"], entry["to"])
 
-    def _wait(self, jobs: threading.Thread, limit: float) -> None:
-        """Until everything is told and every fleet is back at zero, or the limit."""
+    def _wait(self, playing: Callable[[], bool], limit: float) -> None:
         while time.monotonic() < limit:
             time.sleep(0.5)
-            if not jobs.is_alive() and not self._director.playing and self._at_rest():
+            if not playing() and self._at_rest():
                 return
 
     def _at_rest(self) -> bool:

@@ -131,6 +131,7 @@ def _tiles(summary: Entry) -> Iterable[str]:
         missed = any(sentence.startswith(name) for sentence in summary["aims_missed"])
         yield _tile("none" if summary[name] is None else f"{summary[name]:.1f} s", words, "bad" if missed else "")
     yield _tile(str(summary["interruptions"]), "Spot interruptions")
+    yield _tile(str(summary["max_instances_launched"]), "instances launched by one fleet, at most")
     yield _tile(str(summary["decisions"]), "decisions")
     yield _tile(str(sum(summary["aws_calls"].values())), "AWS calls")
 

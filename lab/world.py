@@ -13,11 +13,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
+
+from moto.ec2.models import ec2_backends
 
 from lab.cloud import prerequisites
 from lab.cloud.aws import Cloud
@@ -26,7 +29,7 @@ from lab.cloud.emf import MetricLines
 from lab.cloud.events import event, start_schedules
 from lab.cloud.groups import Pace
 from lab.cloud.journal import Journal
-from lab.cloud.names import REGION
+from lab.cloud.names import ACCOUNT, REGION
 from lab.mariadb import Connection, MariaDb, load_schema
 from lab.render import render
 
@@ -73,6 +76,7 @@ class World:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "journal.jsonl").unlink(missing_ok=True)
         self.database = MariaDb(self.run_dir / "mariadb")
+        self._broken_image = ""
         self.cloud = Cloud(self.run_dir, scale=self.scale.retries, pace=self.scale.pace, port=port)
 
     @property
@@ -87,7 +91,7 @@ class World:
             self.load_schema()
         self.cloud.start()
         self._deploy()
-        self._tune()
+        self.tune(self._tags)
 
     def load_schema(self) -> None:
         """What the backend's migrations do."""
@@ -100,6 +104,7 @@ class World:
         given = {"Stage": self.stage, "ApiBaseUrl": "http://127.0.0.1", **network.parameters(), **self._parameters}
         template, known = self._render(given)
         slugs = template["Parameters"]["WorkflowSlugs"]["Default"]
+        self._broken_image = prerequisites.broken_image(self.cloud)
         prerequisites.make_images(self.cloud, self.stage, known.get("WorkflowSlugs", slugs).split(","))
         Deployment(self.cloud, ROOT, self._overrides()).create(f"bp-{self.stage}", template, known)
 
@@ -121,7 +126,8 @@ class World:
             "AWS_XRAY_SDK_ENABLED": "false",
         }
 
-    def _tune(self) -> None:
+    def tune(self, values: Mapping[str, str]) -> None:
+        """Set policy tags on every live group, as an operator may."""
         tags = [
             {
                 "ResourceId": group["AutoScalingGroupName"],
@@ -131,7 +137,7 @@ class World:
                 "PropagateAtLaunch": False,
             }
             for group in self.fleets()
-            for key, value in self._tags.items()
+            for key, value in values.items()
         ]
         if tags:
             self.cloud.client("autoscaling").create_or_update_tags(Tags=tags)
@@ -168,6 +174,16 @@ class World:
         """Instance id → lifecycle state, of all fleets."""
         return {item["InstanceId"]: item["LifecycleState"] for group in self.fleets() for item in group["Instances"]}
 
+    def zones(self, workflow: str) -> dict[str, str]:
+        """Instance id → zone, of this fleet's instances in service."""
+        [group] = [one for one in self.fleets() if one["AutoScalingGroupName"] == self._group(workflow)]
+        return self._zones(group)
+
+    @staticmethod
+    def _zones(group: Mapping[str, Any]) -> dict[str, str]:
+        there = [one for one in group["Instances"] if one["LifecycleState"] == "InService"]
+        return {one["InstanceId"]: one["AvailabilityZone"] for one in there}
+
     def connect(self, **options: Any) -> Connection:
         """A session of the database's root on the central database."""
         return self.database.connect(**options)
@@ -181,6 +197,58 @@ class World:
     def kill(self, instance_id: str) -> None:
         """The instance is gone at once, without warning."""
         self.cloud.groups.kill(instance_id)
+
+    def recommend(self, instance_ids: Iterable[str]) -> None:
+        """EC2 recommends to replace these; their group launches the replacements first."""
+        for instance_id in instance_ids:
+            self.cloud.groups.recommend(instance_id)
+
+    def reclaim_zone(self, zone: str, notice_seconds: float, deliveries: int = 1) -> list[str]:
+        """Spot takes back every instance of a zone at once and has no capacity left there; who was warned."""
+        self.cloud.groups.market.close_zone(zone)
+        serving = [self._zones(group) for group in self.fleets()]
+        there = [instance for zones in serving for instance, its_zone in zones.items() if its_zone == zone]
+        for instance_id in there:
+            self.interrupt(instance_id, notice_seconds, deliveries)
+        return there
+
+    def reopen_zone(self, zone: str) -> None:
+        self.cloud.groups.market.open_zone(zone)
+
+    def refuse_launches(self, workflow: str, code: str) -> None:
+        """Every launch of this fleet fails with AWS's code until `allow_launches`."""
+        self.cloud.groups.market.refuse(self._group(workflow), code)
+        self.journal.write("market", group=self._group(workflow), state="dry", code=code)
+
+    def allow_launches(self, workflow: str) -> None:
+        self.cloud.groups.market.allow(self._group(workflow))
+        self.journal.write("market", group=self._group(workflow), state="open")
+
+    def ship_image(self, workflow: str, *, broken: bool) -> None:
+        """The image of all later launches; instances of a broken one run, and nothing on them ever registers."""
+        prerequisites.ship_image(self.cloud, self.stage, workflow, broken=broken)
+        self.journal.write("image", group=self._group(workflow), state="broken" if broken else "good")
+
+    def boots(self, instance_id: str) -> bool:
+        """Whether the image of the instance is one on which a worker starts."""
+        with self.cloud.lock:
+            return bool(ec2_backends[ACCOUNT][REGION].get_instance(instance_id).image_id != self._broken_image)
+
+    def _group(self, workflow: str) -> str:
+        return f"asg-{self.stage}-{workflow}"
+
+    def backend_away(self, seconds: float) -> threading.Thread:
+        """No worker gets an answer for so many seconds; the database is there. Returns at once."""
+
+        def away() -> None:
+            self.journal.write("backend", state="away", seconds=seconds)
+            with self.database.locked_out(self.database.backend):
+                time.sleep(seconds)
+            self.journal.write("backend", state="back")
+
+        thread = threading.Thread(target=away, daemon=True)
+        thread.start()
+        return thread
 
     def database_away(self, seconds: float) -> threading.Thread:
         """The database is unreachable for so many seconds; returns at once with the thread that brings it back."""

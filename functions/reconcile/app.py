@@ -70,6 +70,7 @@ def _look(kind: type, about: frozenset[str]) -> Result:
     result = reconcile(ports(), trigger=kind.__name__, about=about)
     _count(result)
     _count_unknown(result, kind)
+    _gauge_launches(result)
     return result
 
 
@@ -79,6 +80,16 @@ def _count_unknown(result: Result, kind: type) -> None:
         telemetry.count(UNKNOWN.get(kind, "UnknownWorkflows"), result.unknown)
     if result.unknown_workflows:
         telemetry.count("UnknownWorkflows", result.unknown_workflows)
+
+
+def _gauge_launches(result: Result) -> None:
+    """By fleet, whose name ends in its slug, and only while there is something to tell."""
+    prefix = f"asg-{ports().stage}-"
+    for fleet, seconds in result.blocked.items():
+        slug = fleet.removeprefix(prefix)
+        telemetry.gauge("CapacityBlockedSeconds", "Seconds", seconds, WorkflowSlug=slug)
+    for fleet in result.breakers:
+        telemetry.gauge("LaunchBreakerOpen", "Count", 1, WorkflowSlug=fleet.removeprefix(prefix))
 
 
 def _count(result: Result) -> None:

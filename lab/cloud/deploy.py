@@ -59,7 +59,7 @@ class Deployment:
             stack = cloudformation_backends[ACCOUNT][REGION].get_stack(name)
             resources = list(self._resources(stack, template))
             for resource in resources:
-                if make := supply.SUPPLIED.get(resource.kind):
+                if make := supply.SUPPLIED.get(resource.kind) or supply.COMPLETED.get(resource.kind):
                     make(resource.properties)
         self._add_functions(resources)
         self._run_custom_resources(resources)
@@ -92,7 +92,8 @@ class Deployment:
             if source["Type"] == "AWS::CloudFormation::Stack":
                 yield from self._resources(stack.resource_map[logical_id], source["Metadata"]["Template"])
                 continue
-            if source["Type"] in READ_BY_THE_LAB or source["Type"] not in get_model_map():
+            needed = source["Type"] in READ_BY_THE_LAB or source["Type"] in supply.COMPLETED
+            if needed or source["Type"] not in get_model_map():
                 told = {key: value for key, value in source.get("Properties", {}).items() if key != "Layers"}
                 properties = clean_json(copy.deepcopy(told), stack.resource_map)
                 yield Resource(logical_id, source["Type"], properties, source)

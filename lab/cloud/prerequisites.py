@@ -52,9 +52,28 @@ def make_secrets(cloud: Cloud, stage: str, master: Mapping[str, Any]) -> None:
 
 def make_images(cloud: Cloud, stage: str, slugs: Iterable[str]) -> None:
     """One image a workflow; the launch templates look it up by this parameter at each launch."""
-    images = cloud.client("ec2").describe_images(Owners=["amazon"])["Images"]
-    image = next(image["ImageId"] for image in images if image["Architecture"] == "x86_64")
     for slug in slugs:
-        cloud.client("ssm").put_parameter(
-            Name=f"/bp/{stage}/ami/{slug}", Value=image, Type="String", DataType="aws:ec2:image"
-        )
+        ship_image(cloud, stage, slug, broken=False)
+
+
+def ship_image(cloud: Cloud, stage: str, slug: str, *, broken: bool) -> None:
+    good, bad = _images(cloud)
+    cloud.client("ssm").put_parameter(
+        Name=f"/bp/{stage}/ami/{slug}",
+        Value=bad if broken else good,
+        Type="String",
+        DataType="aws:ec2:image",
+        Overwrite=True,
+    )
+
+
+def broken_image(cloud: Cloud) -> str:
+    """The image on which no worker starts."""
+    return _images(cloud)[1]
+
+
+def _images(cloud: Cloud) -> tuple[str, str]:
+    """(a good one, one on which no worker starts)."""
+    images = cloud.client("ec2").describe_images(Owners=["amazon"])["Images"]
+    good, bad, *_ = [image["ImageId"] for image in images if image["Architecture"] == "x86_64"]
+    return good, bad

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from moto.autoscaling.models import autoscaling_backends
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.sns.models import sns_backends
 
@@ -42,10 +43,32 @@ def make_subscription(properties: Properties) -> None:
     sns_backends[ACCOUNT][REGION].subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
 
 
+def make_hook(properties: Properties) -> None:
+    autoscaling_backends[ACCOUNT][REGION].create_lifecycle_hook(
+        name=properties["LifecycleHookName"],
+        as_name=properties["AutoScalingGroupName"],
+        transition=properties["LifecycleTransition"],
+        timeout=int(properties.get("HeartbeatTimeout", 3600)),
+        result=properties.get("DefaultResult", "ABANDON"),
+    )
+
+
+def complete_group(properties: Properties) -> None:
+    """What moto's CloudFormation leaves out of a group that it makes."""
+    name = properties["AutoScalingGroupName"]
+    group = autoscaling_backends[ACCOUNT][REGION].autoscaling_groups[name]
+    group.capacity_rebalance = str(properties.get("CapacityRebalance", False)).lower() == "true"
+    for hook in properties.get("LifecycleHookSpecificationList", []):
+        make_hook({**hook, "AutoScalingGroupName": name})
+
+
 SUPPLIED: dict[str, Callable[[Properties], None]] = {
     "AWS::CloudWatch::Alarm": make_alarm,
     "AWS::SNS::Subscription": make_subscription,
+    "AWS::AutoScaling::LifecycleHook": make_hook,
 }
+COMPLETED: dict[str, Callable[[Properties], None]] = {"AWS::AutoScaling::AutoScalingGroup": complete_group}
+"""Made by moto, and completed here."""
 
 SKIPPED = {
     "AWS::Lambda::LayerVersion": "functions run from their folders, with the layers' folders on their path",

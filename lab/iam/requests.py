@@ -36,7 +36,7 @@ class Place:
 
 
 Resource = Callable[[Place, Entry], str]
-Context = Callable[[Entry], Mapping[str, str]]
+Context = Callable[[Place, Entry], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,34 @@ def parameter(place: Place, request: Entry) -> str:
     return place.arn("ssm", f"parameter/{request['Name'].lstrip('/')}")
 
 
-def namespace(request: Entry) -> Mapping[str, str]:
+def instance(place: Place, request: Entry) -> str:
+    return place.arn("ec2", f"instance/{request['ResourceId.1']}")
+
+
+def tagging(place: Place, request: Entry) -> Mapping[str, str]:
+    """The tag that is set, and the stage of the instance as its group's name has it (the group propagates it)."""
+    held_by = place.group_of.get(request["ResourceId.1"], "").split("-")
+    stage = {"aws:ResourceTag/Stage": held_by[1]} if held_by[0] == "asg" else {}
+    return {"aws:TagKeys": request["Tag.1.Key"], **stage}
+
+
+def namespace(_: Place, request: Entry) -> Mapping[str, str]:
     return {"cloudwatch:namespace": request["Namespace"]} if "Namespace" in request else {}
 
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("autoscaling", "CompleteLifecycleAction"): Operation("autoscaling:CompleteLifecycleAction", group),
     ("autoscaling", "DescribeAutoScalingGroups"): Operation("autoscaling:DescribeAutoScalingGroups"),
     ("autoscaling", "DescribeAutoScalingInstances"): Operation("autoscaling:DescribeAutoScalingInstances"),
+    ("autoscaling", "DescribeScalingActivities"): Operation("autoscaling:DescribeScalingActivities"),
+    ("autoscaling", "RecordLifecycleActionHeartbeat"): Operation("autoscaling:RecordLifecycleActionHeartbeat", group),
     ("autoscaling", "SetDesiredCapacity"): Operation("autoscaling:SetDesiredCapacity", group),
     ("autoscaling", "SuspendProcesses"): Operation("autoscaling:SuspendProcesses", group),
     ("autoscaling", "TerminateInstanceInAutoScalingGroup"): Operation(
         "autoscaling:TerminateInstanceInAutoScalingGroup", group
     ),
     ("cloudwatch", "PutMetricData"): Operation("cloudwatch:PutMetricData", context=namespace),
+    ("ec2", "CreateTags"): Operation("ec2:CreateTags", instance, tagging),
     ("ec2", "DescribeInstances"): Operation("ec2:DescribeInstances"),
     ("lambda", "Invoke"): Operation("lambda:InvokeFunction", given("FunctionName")),
     ("secretsmanager", "GetSecretValue"): Operation("secretsmanager:GetSecretValue", secret),
@@ -101,7 +116,7 @@ def as_request(place: Place, service: str, operation: str, request: Entry) -> Re
     found = OPERATIONS.get((SERVICES.get(service, service), operation))
     if found is None:
         raise UnknownCallError(f"{service} {operation}")
-    return Request(found.action, (found.resource(place, request),), found.context(request))
+    return Request(found.action, (found.resource(place, request),), found.context(place, request))
 
 
 SERVICES = {"stepfunctions": "states"}

@@ -27,16 +27,24 @@ CALLS: dict[str, Callable[[Jobs, Workers], object]] = {
     "newest": lambda jobs, workers: jobs.newest(),
     "waiting": lambda jobs, workers: jobs.waiting(SLUGS),
     "demand": lambda jobs, workers: jobs.demand(SLUGS),
+    "leased_at": lambda jobs, workers: jobs.leased_at([4, 5, 6]),
+    "durations": lambda jobs, workers: jobs.durations([1, 2]),
     "requeue": lambda jobs, workers: jobs.requeue(4, "another token", "spot_interruption", 1, "i-5"),
     "fleet": lambda jobs, workers: workers.fleet(),
+    "registrations": lambda jobs, workers: workers.registrations(),
     "one": lambda jobs, workers: workers.one("i-4"),
     "leases": lambda jobs, workers: workers.leases("i-5"),
     "drain": lambda jobs, workers: workers.drain(1, "i-1", "idle"),
     "undrain": lambda jobs, workers: workers.undrain(4, "i-4", 1, "demand"),
+    "mark_terminating": lambda jobs, workers: workers.mark_terminating(8, "i-8"),
     "mark_interrupted": lambda jobs, workers: workers.mark_interrupted(8, "i-8", "spot_interruption"),
     "commit_drain": lambda jobs, workers: workers.commit_drain(12, "i-12", 1, "idle"),
     "remove": lambda jobs, workers: workers.remove(20, "i-20"),
 }
+
+
+NEWEST_COMPLETIONS = 500
+"""What the durations of jobs are taken from: read once a warning, and never more."""
 
 
 def rows_read(database: Database, call: Callable[[], object]) -> int:
@@ -60,6 +68,8 @@ def test_no_statement_reads_more_for_a_past_ten_times_as_long(database: Database
         live_among(root, past)
         reads[past] = {name: rows_read(database, partial(call, jobs, workers)) for name, call in CALLS.items()}
     assert {name: read for name, read in reads[20_000].items() if read > reads[2_000][name] + 2} == {}
+    # Each is read, kept, looked up and told from its doubles.
+    assert reads[20_000].pop("durations") < 4 * NEWEST_COMPLETIONS
     assert max(reads[20_000].values()) < 200
 
 
@@ -69,10 +79,13 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
     job_statements.NEWEST: (),
     job_statements.WAITING: (SLUGS,),
     job_statements.DEMAND: (SLUGS,),
+    job_statements.LEASED_AT: ((4, 5, 6),),
+    job_statements.DURATIONS: ((1, 2),),
     job_statements.REQUEUE: ("Requeued: x", 4, "token"),
     worker_statements.FLEET_WORKERS: ("i-%",),
     worker_statements.ONE_WORKER: ("i-4",),
     worker_statements.LEASES_OF: ("i-5",),
+    worker_statements.REGISTRATIONS: (500,),
     worker_statements.LOCK: (4,),
     worker_statements.LOCK_OURS: (4, "i-4"),
     worker_statements.DRAIN: (1,),
@@ -86,17 +99,27 @@ STATEMENTS: dict[str, tuple[Any, ...]] = {
 SMALL = {"workflows", "w", "<derived2>", "<union1,2>", None}
 
 
+def bounded(step: dict[str, Any]) -> bool:
+    """Read from the end of an index and stopped by its own LIMIT, which the estimate of rows leaves out."""
+    return bool(step["key"] == "worker_audit_logs_event_index")
+
+
 def test_every_statement_is_on_an_index(database: Database, root: Connection) -> None:
     live_among(root, 5_000)
     steps = [step for sql, params in STATEMENTS.items() for step in database.query(f"EXPLAIN {sql}", params)]
     read = [step for step in steps if step["table"] not in SMALL]
     assert len(read) >= len(STATEMENTS)
-    assert [step for step in read if step["key"] is None or int(step["rows"].split()[0]) > 100] == []
+    many = [step for step in read if step["key"] and int(step["rows"].split()[0]) > 100 and not bounded(step)]
+    assert [step for step in read if step["key"] is None] + many == []
 
 
 def test_every_statement_of_jobs_and_workers_is_explained() -> None:
     modules = vars(job_statements) | vars(worker_statements)
-    named = {name: text for name, text in modules.items() if name.isupper() and not name.startswith("_")}
+    named = {
+        name: text
+        for name, text in modules.items()
+        if name.isupper() and not name.startswith("_") and isinstance(text, str) and " " in text
+    }
     assert {name for name, text in named.items() if text not in STATEMENTS} == {"AUDIT"}
 
 
@@ -114,4 +137,4 @@ def test_a_look_takes_as_many_statements_for_fifty_fleets_as_for_one(database: D
             assert reconcile(ports, "Tick").fleets == number + 1
             statements[number + 1] = database.statements - before
     assert len(stage.made("set_desired")) == 50
-    assert statements[50] == statements[1] <= 7
+    assert statements[50] == statements[1] <= 8

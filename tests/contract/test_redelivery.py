@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fleet_control.act.aws import client
+from fleet_control.act.ec2 import REBALANCE_TAG
 from fleet_control.act.tenants import USER
 
 from lab.mariadb import Connection, MariaDb
@@ -23,6 +24,11 @@ EVENTS = Path(__file__).parents[2] / "events"
 SAMPLE_INSTANCE = "i-0a1b2c3d4e5f60718"
 GROUP = "asg-staging-image-to-video"
 TABLES = ("ai_job_dispatches", "comfy_ui_workers", "worker_workflows", "worker_audit_logs")
+
+
+def recommended() -> list[str]:
+    found = client("ec2").describe_tags(Filters=[{"Name": "key", "Values": [REBALANCE_TAG]}])["Tags"]
+    return [tag["ResourceId"] for tag in found]
 
 
 class World:
@@ -41,7 +47,8 @@ class World:
     def snapshot(self) -> dict[str, Any]:
         """Everything a delivery could change."""
         tables = {table: self._rows(table) for table in TABLES}
-        groups = {"desired": desired_of(GROUP), "members": members_of(GROUP)}
+        groups: dict[str, Any] = {"desired": desired_of(GROUP), "members": members_of(GROUP)}
+        groups["recommended"] = recommended()
         return tables | groups | {arn: executions(arn) for arn in self._arns}
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
@@ -121,6 +128,9 @@ def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], 
         ("spot_interruption_warning", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_shutting_down", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_terminated", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_terminate_action", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_rebalance", holds_a_job, {"recommended"}),
+        ("spot_interruption_respond_terminating", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs"}),
         ("spot_interruption_respond", holds_a_job, {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}),
     ],
 )

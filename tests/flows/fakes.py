@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
+from fleet_control.act.activities import Activity
 from fleet_control.act.asg import Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
+from fleet_control.act.workers import STRONGER_THAN_TERMINATING, TERMINATING
 
 from .recorder import FakeRecorder
 
@@ -38,9 +40,14 @@ class Stage:
     workers: dict[str, Row] = field(default_factory=dict)
     audit: list[Row] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
+    activities: dict[str, list[Activity]] = field(default_factory=dict)
+    registrations: dict[str, datetime] = field(default_factory=dict)
     instances: dict[str, Ec2Instance] = field(default_factory=dict)
     executions: dict[str, Mapping[str, object]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
+    recommended: set[str] = field(default_factory=set)
+    leased_at: dict[int, datetime] = field(default_factory=dict)
+    durations: dict[str, list[float]] = field(default_factory=dict)
     lock_is_free: bool = True
     broken: dict[str, Exception] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
@@ -88,6 +95,15 @@ class Stage:
         token = f"token-{len(self.dispatches) + 1}"
         taken = {"worker_id": holder, "lease_token": token, "lease_expires_at": expires, "attempts": attempts}
         return self.job(slug, status="leased", **taken)
+
+    def moved(self, name: str, before: str, after: str) -> bool:
+        """Put a member from one lifecycle state into another. False when it is not in the first."""
+        for group in self.groups.values():
+            if any((i.id, i.lifecycle) == (name, before) for i in group.instances):
+                members = tuple(GroupInstance(i.id, after) if i.id == name else i for i in group.instances)
+                self.groups[group.name] = replace(group, instances=members)
+                return True
+        return False
 
     def write(self, worker: Row, event: str, metadata: Row) -> int:
         row = {"id": len(self.audit) + 1, "worker_id": worker["id"], "event": event, "metadata": metadata}
@@ -151,6 +167,15 @@ class FakeJobs:
         live = [row for row in self._stage.dispatches.values() if row["status"] == "leased" and self._live(row)]
         return sum(self._stage.slugs[row["workflow_id"]] in slugs for row in live + self._can_wait())
 
+    def leased_at(self, dispatch_ids: Iterable[int]) -> dict[int, datetime]:
+        self._stage.call("leased_at", *dispatch_ids)
+        return {key: at for key, at in self._stage.leased_at.items() if key in dispatch_ids}
+
+    def durations(self, workflow_ids: Iterable[int]) -> dict[int, list[float]]:
+        self._stage.call("durations", *workflow_ids)
+        known = self._stage.durations
+        return {key: known[self._stage.slugs[key]] for key in workflow_ids if self._stage.slugs[key] in known}
+
     def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
         self._stage.call("requeue", dispatch_id, reason)
         row = self._stage.dispatches[dispatch_id]
@@ -190,6 +215,11 @@ class FakeWorkers:
         ours = {"drain_id": newest["id"], "drain_event": newest["event"], "drain_at": newest["created_at"]}
         return row | ours | {"drain_metadata": metadata}
 
+    def registrations(self) -> list[Row]:
+        self._stage.call("registrations")
+        newest = sorted(self._stage.registrations.items(), key=lambda one: one[1], reverse=True)
+        return [{"worker_identifier": name, "created_at": at} for name, at in newest]
+
     def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
         self._stage.call("drain", instance_id, reason)
         row = self._stage.workers[instance_id]
@@ -198,13 +228,24 @@ class FakeWorkers:
         row["is_draining"] = 1
         return self._stage.write(row, "fleet_drained", {"reason": reason})
 
-    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
+    def mark_interrupted(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any] | None = None
+    ) -> bool:
         self._stage.call("mark_interrupted", instance_id, reason)
+        return self._mark(row_id, instance_id, {"reason": reason, **(details or {})}, ())
+
+    def mark_terminating(self, row_id: int, instance_id: str) -> bool:
+        self._stage.call("mark_terminating", instance_id)
+        return self._mark(row_id, instance_id, {"reason": TERMINATING}, STRONGER_THAN_TERMINATING)
+
+    def _mark(self, row_id: int, instance_id: str, metadata: Row, stronger: tuple[str, ...]) -> bool:
         row, newest = self._stage.workers[instance_id], self._newest(row_id)
-        if row["is_draining"] and newest and newest["metadata"].get("reason") == reason:
-            return False
+        if row["is_draining"] and newest and newest["event"] == "fleet_drained":
+            said = newest["metadata"]
+            if said["reason"] in (metadata["reason"], *stronger) or (stronger and said.get("committed")):
+                return False
         row["is_draining"] = 1
-        self._stage.write(row, "fleet_drained", {"reason": reason})
+        self._stage.write(row, "fleet_drained", metadata)
         return True
 
     def _stands(self, row: Row, drain_id: int) -> bool:
@@ -252,6 +293,10 @@ class FakeGroups:
         holds = [g.name for g in self._stage.groups.values() if any(i.id == instance_id for i in g.instances)]
         return holds[0] if holds else None
 
+    def activities(self, group: str) -> list[Activity]:
+        self._stage.call("activities", group)
+        return self._stage.activities.get(group, [])
+
     def set_desired(self, group: str, desired: int) -> None:
         self._stage.call("set_desired", group, desired)
         self._stage.groups[group] = replace(self._stage.groups[group], desired=desired)
@@ -268,6 +313,14 @@ class FakeGroups:
         self._stage.groups[name] = replace(group, desired=group.desired - decrement, instances=members)
         return True
 
+    def let_go(self, group: str, instance_id: str) -> bool:
+        self._stage.call("let_go", group, instance_id)
+        return self._stage.moved(instance_id, "Terminating:Wait", "Terminating:Proceed")
+
+    def keep_waiting(self, group: str, instance_id: str) -> bool:
+        self._stage.call("keep_waiting", group, instance_id)
+        return self._stage.moved(instance_id, "Terminating:Wait", "Terminating:Wait")
+
 
 class FakeEc2:
     def __init__(self, stage: Stage) -> None:
@@ -276,6 +329,16 @@ class FakeEc2:
     def not_running(self) -> dict[str, Ec2Instance]:
         self._stage.call("not_running")
         return {name: one for name, one in self._stage.instances.items() if one.state != "running"}
+
+    def recommended(self) -> frozenset[str]:
+        self._stage.call("recommended")
+        return frozenset(self._stage.recommended)
+
+    def recommend(self, instance_id: str, at: datetime) -> bool:
+        self._stage.call("recommend", instance_id, at)
+        if instance_id in self._stage.instances:
+            self._stage.recommended.add(instance_id)
+        return instance_id in self._stage.instances
 
     def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]:
         self._stage.call("lookup", *sorted(instance_ids))

@@ -41,7 +41,7 @@ def test_it_looks_again_until_nothing_can_slip_in(machines: Machines) -> None:
     assert (found.status, found.states[-1]) == ("SUCCEEDED", "Done")
     assert [event["notice"]["looks"] for _, event in found.calls] == [0, 1, 2]
     assert {(event["step"], event["execution"]) for _, event in found.calls} == {("respond", "i-1-interruption")}
-    assert found.states.count("WaitForLateLease") == 2
+    assert found.states.count("WaitForJobs") == 2
 
 
 def test_one_look_at_what_is_gone_is_enough(machines: Machines) -> None:

@@ -19,7 +19,7 @@ from lab.iam.roles import Role, Stacks, read_roles
 
 from .judge import ROOT, resolved
 
-EXERCISE_SECONDS = 150
+EXERCISE_SECONDS = 210
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Recording:
         self.refusals: list[str] = []
         self._given_up: set[str] = set()
         self._letter_writers: set[str] = set()
+        self.called: set[tuple[str, str]] = set()
+        """(function, API operation) of every call that was answered."""
 
     def watch(self, world: World) -> None:
         world.journal.listen(self._hear)
@@ -46,6 +48,8 @@ class Recording:
             self._given_up.add(entry["function"])
         if entry["kind"] == "aws_call" and entry["operation"] == "SendMessage":
             self._letter_writers.add(str(entry["caller"]))
+        if entry["kind"] == "aws_call" and not entry["error"]:
+            self.called.add((entry["caller"], entry["operation"]))
 
     def given_up(self) -> set[str]:
         """Functions that have sent an event to their failure destination."""

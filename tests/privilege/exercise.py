@@ -31,6 +31,8 @@ PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
 PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
 TAGS = {"fleet:scale-to-zero-minutes": "0.1", "fleet:drain-look-seconds": "1", "fleet:drain-limit-seconds": "10"}
+TAGS |= {"fleet:end-margin-seconds": "3"}  # a look at a second each
+HEARTBEATS = {(f"bp-{STAGE}-{name}", "RecordLifecycleActionHeartbeat") for name in ("reconcile", "spot-interruption")}
 ABANDONED = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, metadata, created_at)
 SELECT id, worker_id, 'fleet_drained', '{"reason": "idle"}', UTC_TIMESTAMP() - INTERVAL 100 SECOND
@@ -69,13 +71,14 @@ class Exercise:
         self._world, self._recording = world, recording
         self._backend, self._payloads = Backend(world.connect), Payloads(world.connect)
         self._workers = Workers(world.database, world.run_dir / "workers", PACE)
-        self._jobs = 0
+        self._jobs, self._nudged_at = 0, 0.0
 
     def play(self) -> None:
         self._prepare()
         try:
             self.video_and_back_to_zero()
             self.interruption()
+            self.by_hand()
             self.abandoned_drain()
             self.nonsense()
             self.database_away()
@@ -121,13 +124,31 @@ class Exercise:
         self._until(lambda: self._status(job) == "completed", "the replacement makes the swap")
         self._until(lambda: self._count("comfy_ui_workers") == 1, "the row of the dead instance goes")
 
+    def by_hand(self) -> None:
+        """EC2 recommends to replace a busy instance; an operator ends it: its group waits until the job has ended."""
+        job = self._submit(SWAP, seconds=8.0)
+        self._nudge()
+        self._until(lambda: self._status(job) == "leased", "the next swap is leased")
+        busy = self._holder(job)
+        self._world.put_event("aws.ec2", "EC2 Instance Rebalance Recommendation", {"instance-id": busy})
+        self._until(lambda: ("bp-staging-spot-interruption", "CreateTags") in self._recording.called, "it is noted")
+        by_name = {"InstanceId": busy, "ShouldDecrementDesiredCapacity": False}
+        self._world.cloud.client("autoscaling").terminate_instance_in_auto_scaling_group(**by_name)
+        self._until(lambda: self._nudged(self._recording.called >= HEARTBEATS), "the group is asked to wait, by both")
+        self._until(lambda: self._status(job) == "completed", "the swap is made where it was begun")
+        self._until(lambda: busy not in self._members(SWAP), "the group is answered")
+        self._until(lambda: self._count("comfy_ui_workers") == 1, "the replacement registers, the old row goes")
+
     def abandoned_drain(self) -> None:
-        """A drain of ours stands without an execution: reconcile asks what runs, and starts it again."""
+        """A drain of ours stands without an execution: reconcile asks what runs, and starts it again. The group's event
+        is lost: reconcile answers its hook, too."""
         [instance] = self._members(SWAP)
+        rule = self._rule("EC2 Instance-terminate Lifecycle Action")
+        self._world.cloud.client("events").disable_rule(Name=rule)
         self._write("UPDATE comfy_ui_workers SET is_draining = 1 WHERE worker_id = %s", instance)
         self._write(ABANDONED, instance)
-        self._nudge()
-        self._until(lambda: not self._members(SWAP), "the drain is picked up")
+        self._until(lambda: self._nudged(not self._members(SWAP)), "the drain is picked up, the hook answered")
+        self._world.cloud.client("events").enable_rule(Name=rule)
 
     def nonsense(self) -> None:
         """Every function is sent an event that it cannot read, and gives it up; so is a nudge among others."""
@@ -186,6 +207,18 @@ class Exercise:
 
     def _nudge(self, workflow_slug: object = SWAP) -> None:
         self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": workflow_slug})
+
+    def _nudged(self, seen: bool) -> bool:
+        """As it was seen; and if it was not, reconcile is asked to look, once a second."""
+        if not seen and time.monotonic() - self._nudged_at > 1.0:
+            self._nudged_at = time.monotonic()
+            self._nudge()
+        return seen
+
+    def _rule(self, detail_type: str) -> str:
+        rules = self._world.cloud.client("events").list_rules()["Rules"]
+        [name] = [rule["Name"] for rule in rules if detail_type in rule.get("EventPattern", "")]
+        return str(name)
 
     def _warn(self, instance: str) -> None:
         detail = {"instance-id": instance, "instance-action": "terminate"}

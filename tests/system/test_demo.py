@@ -53,6 +53,21 @@ def test_a_short_story_keeps_every_invariant_and_leaves_nothing_running(tmp_path
     assert_report_is_self_contained((run / "report.html").read_text())
 
 
+def test_the_second_act_keeps_every_invariant_and_every_privilege(tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    with demo(run, "--act", "2", "--seed", "3") as process:
+        told, _ = process.communicate(timeout=1.5 * DEADLINE)
+    assert process.returncode == 0, told
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    assert summary["jobs_completed"] == summary["jobs_submitted"] >= 20, told
+    assert summary["interruptions"] >= 2
+    assert sum(summary["launches_refused"].values()) >= 2
+    assert [len(seconds) >= 3 for seconds in summary["broken_image_launches_s"].values()] == [True]
+    assert summary["holds"] >= 1
+    assert summary["replaced_while_backend_away"] == 0
+    assert refused(run / "journal.jsonl") == []
+
+
 def assert_report_is_self_contained(page: str) -> None:
     assert "<svg" in page
     for outside in ('src="http', "src='http", "@import", '<link rel="stylesheet"'):

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_control.act.asg import TERMINATE_HOOK
+from fleet_control.decide.model import Policy
 
 from lab.render import Template, render
 
@@ -36,6 +38,7 @@ def overrides(instance_types: str) -> list[dict[str, str]]:
         "ApiBaseUrl": "https://api.example.com",
         "QueueHasJobsTopicArn": "arn:has-jobs",
         "ScaleToZeroTopicArn": "arn:to-zero",
+        "OpsAlertsTopicArn": "arn:ops",
         "InstanceTypes": instance_types,
     }
     template = render(ROOT / "stacks/gpu-fleet.yaml", parameters)
@@ -58,6 +61,21 @@ def test_a_lower_number_kills_nothing_that_serves(fleet: Template) -> None:
 
 def test_a_replacement_comes_before_a_risky_instance_goes(fleet: Template) -> None:
     assert group_of(fleet)["CapacityRebalance"] is True
+
+
+def test_whatever_has_to_go_waits_for_its_job_longer_than_spot_does(fleet: Template) -> None:
+    [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
+    assert (hook["LifecycleHookName"], hook["LifecycleTransition"]) == (
+        TERMINATE_HOOK,
+        "autoscaling:EC2_INSTANCE_TERMINATING",
+    )
+    assert hook["HeartbeatTimeout"] == 150
+    assert hook["HeartbeatTimeout"] > Policy(("x",), 0, 1).notice_seconds
+
+
+def test_nobody_is_kept_for_ever_when_nobody_answers(fleet: Template) -> None:
+    [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
+    assert hook["DefaultResult"] == "CONTINUE"
 
 
 def test_everything_is_spot_from_the_deepest_pool_in_order_of_preference(fleet: Template) -> None:
@@ -101,6 +119,10 @@ def test_group_carries_its_policy(fleet: Template) -> None:
         "fleet:silent-seconds": "300",
         "fleet:drain-look-seconds": "3",
         "fleet:drain-limit-seconds": "60",
+        "fleet:probe-seconds": "600",
+        "fleet:job-timeout-seconds": "3600",
+        "fleet:notice-seconds": "120",
+        "fleet:end-margin-seconds": "15",
     }
 
 
@@ -158,4 +180,4 @@ def test_a_third_workflow_is_one_list_item_and_one_mapping_entry(tmp_path: Path)
     assert stacks.keys() - resolved().keys() == {"Fleetupscale"}
     group = group_of(stacks["Fleetupscale"])
     assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("asg-staging-upscale", "3")
-    assert len(properties_of(stacks["Fleetupscale"], "AWS::CloudWatch::Alarm")) == 2
+    assert len(properties_of(stacks["Fleetupscale"], "AWS::CloudWatch::Alarm")) == 4

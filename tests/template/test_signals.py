@@ -28,7 +28,7 @@ def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> 
         for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
     }
     alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
-    assert len(alarms) == 2 * 2 + 4 + 1 + 7 + 3 + 2 * 2 + 2
+    assert len(alarms) == 2 * 4 + 4 + 1 + 7 + 3 + 2 * 2 + 2
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
@@ -154,9 +154,20 @@ RULES = {
             "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
         },
     ),
-    "InterruptionWarning": (
+    "SpotNotice": (
         "spot-interruption",
-        {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+        {
+            "source": ["aws.ec2"],
+            "detail-type": ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"],
+        },
+    ),
+    "TerminateAction": (
+        "spot-interruption",
+        {
+            "source": ["aws.autoscaling"],
+            "detail-type": ["EC2 Instance-terminate Lifecycle Action"],
+            "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
+        },
     ),
     "InstanceGone": (
         "spot-interruption",
@@ -257,3 +268,17 @@ def test_the_schedule_may_invoke_its_function_and_nobody_else_by_its_name(stacks
 
 def test_one_environment_knows_which_minutes_it_has_told(stacks: dict[str, Template]) -> None:
     assert stacks[""]["PublishMetricsFunction"]["Properties"]["ReservedConcurrentExecutions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "threshold"),
+    [("capacity-blocked", "CapacityBlockedSeconds", 600), ("launch-breaker", "LaunchBreakerOpen", 1)],
+)
+def test_launches_that_fail_wake_the_operators(
+    stacks: dict[str, Template], name: str, metric: str, threshold: int
+) -> None:
+    alarm = alarms_of(stacks["Fleetfaceswap"])[f"face-swap-{name}"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("FleetControl", metric, threshold)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging", "WorkflowSlug": "face-swap"}
+    assert (alarm["Statistic"], alarm["TreatMissingData"]) == ("Maximum", "notBreaching")
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [f"{TOPIC}ops-alerts"]

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification
-from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning
+from fleet_control.messages.eventbridge import (
+    GroupEvent,
+    InstanceStateChange,
+    InterruptionWarning,
+    RebalanceRecommendation,
+    TerminateAction,
+)
 from fleet_control.messages.parse import (
     parse_alarm,
     parse_job_queued,
@@ -45,7 +51,10 @@ SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("spot_interruption_warning", parse_spot, InterruptionWarning),
     ("spot_interruption_shutting_down", parse_spot, InstanceStateChange),
     ("spot_interruption_terminated", parse_spot, InstanceStateChange),
+    ("spot_interruption_rebalance", parse_spot, RebalanceRecommendation),
+    ("spot_interruption_terminate_action", parse_spot, TerminateAction),
     ("spot_interruption_respond", parse_spot, InterruptionTask),
+    ("spot_interruption_respond_terminating", parse_spot, InterruptionTask),
 ]
 
 
@@ -72,11 +81,13 @@ def test_an_alarm_tells_its_workflow_and_state() -> None:
         ("spot_interruption_warning", "interruption"),
         ("spot_interruption_shutting_down", "shutting-down"),
         ("spot_interruption_terminated", "terminated"),
+        ("spot_interruption_rebalance", "rebalance"),
+        ("spot_interruption_terminate_action", "terminating"),
     ],
 )
 def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
     message = parse_spot(sample(name))
-    assert isinstance(message, InterruptionWarning | InstanceStateChange)
+    assert not isinstance(message, InterruptionTask)
     assert (message.instance_id, message.notice) == (INSTANCE, notice)
 
 
@@ -102,6 +113,12 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
             sample("spot_interruption_warning") | {"detail": {"instance-id": "i-xyz", "instance-action": "terminate"}},
             "instance-id",
             id="an id that is none",
+        ),
+        pytest.param(
+            parse_spot,
+            sample("spot_interruption_terminate_action") | {"detail": {"EC2InstanceId": INSTANCE}},
+            "AutoScalingGroupName",
+            id="a hook of no group",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from functools import cached_property, wraps
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from fleet_control.errors import BadEvent, FleetControlError, UnknownEvent
 from fleet_control.settings import environment
@@ -51,6 +51,13 @@ class Telemetry:
     def count(self, name: str, value: float = 1) -> None:
         """A health metric of this invocation; sent with the others when it ends."""
         self.metrics.add_metric(name, MetricUnit.Count, value)
+
+    def gauge(self, name: str, unit: str, value: float, **dimensions: str) -> None:
+        """A value with dimensions of its own beside the stage's (not the service's); sent at once."""
+        stage = {"Stage": environment().get("STAGE", "unknown")}
+        with single_metric(name, MetricUnit(unit), value, namespace=NAMESPACE, default_dimensions=stage) as metric:
+            for dimension, of in dimensions.items():
+                metric.add_dimension(dimension, of)
 
     def decision(self, **fields: object) -> None:
         """One record per decision, "do nothing" included."""

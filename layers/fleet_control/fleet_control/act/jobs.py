@@ -6,6 +6,8 @@ The statements read what is live; none grows with the history of completed jobs.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -60,6 +62,22 @@ WHERE w.deleted_at IS NULL AND w.slug IN %s AND d.provider = 'self_hosted'
     OR (d.status = 'leased' AND (d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())))
 """
 
+LEASED_AT = """
+SELECT dispatch_id, MAX(created_at) AS leased_at
+FROM worker_audit_logs
+WHERE dispatch_id IN %s AND event = 'poll'
+GROUP BY dispatch_id
+"""
+
+# The newest completions of the stage, whatever their workflow: bounded before anything is looked up. Of a later
+# attempt the duration has the wait after a requeue in it. A completion may be in the log twice.
+DURATIONS = """
+SELECT DISTINCT d.id, d.workflow_id, d.duration_seconds
+FROM (SELECT dispatch_id FROM worker_audit_logs WHERE event = 'complete' ORDER BY id DESC LIMIT 500) recent
+JOIN ai_job_dispatches d ON d.id = recent.dispatch_id
+WHERE d.workflow_id IN %s AND d.status = 'completed' AND d.attempts = 1 AND d.duration_seconds IS NOT NULL
+"""
+
 AUDIT = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, dispatch_id, metadata, created_at)
 VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP())
@@ -88,6 +106,19 @@ class Jobs:
     def newest(self) -> list[Row]:
         """The newest dispatch of each workflow, if it is the fleet's: its last sign of work, however long ago."""
         return self._database.query(NEWEST)
+
+    def leased_at(self, dispatch_ids: Sequence[int]) -> dict[int, datetime]:
+        """When each of these jobs was last leased, as the audit log knows (naive UTC). No statement for no ids."""
+        rows = self._database.query(LEASED_AT, (tuple(dispatch_ids),)) if dispatch_ids else []
+        return {row["dispatch_id"]: row["leased_at"] for row in rows if row["leased_at"] is not None}
+
+    def durations(self, workflow_ids: Sequence[int]) -> dict[int, list[float]]:
+        """Seconds that recent jobs of these workflows took at their first attempt. No statement for no ids."""
+        rows = self._database.query(DURATIONS, (tuple(workflow_ids),)) if workflow_ids else []
+        found: dict[int, list[float]] = defaultdict(list)
+        for row in rows:
+            found[row["workflow_id"]].append(float(row["duration_seconds"]))
+        return dict(found)
 
     def waiting(self, slugs: tuple[str, ...]) -> int:
         """Jobs of these workflows that a worker could lease this moment."""

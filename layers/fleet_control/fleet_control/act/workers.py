@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fleet_control.act.database import Database
@@ -31,6 +32,17 @@ SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts
 FROM ai_job_dispatches
 WHERE worker_id = %s AND status = 'leased'
 """
+
+# The end of the index on event: as dear for a log of years as for one of a day.
+REGISTRATIONS = """
+SELECT worker_identifier, created_at FROM worker_audit_logs WHERE event = 'registered' ORDER BY id DESC LIMIT %s
+"""
+MOST_REGISTRATIONS = 500
+"""A stage has at most fifty workers, and they register at most ten a minute."""
+
+TERMINATING = "terminating"
+STRONGER_THAN_TERMINATING = ("spot_interruption", "instance_terminated")
+"""An interruption knows until when jobs may run; of an instance that is gone there is nothing left to wait for."""
 
 LOCK = "SELECT id, is_draining FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
 DRAIN = """
@@ -67,6 +79,10 @@ class Workers:
         """What this worker holds, live or expired."""
         return self._database.query(LEASES_OF, (instance_id,))
 
+    def registrations(self) -> list[Row]:
+        """The newest registrations, newest first, at most MOST_REGISTRATIONS of them."""
+        return self._database.query(REGISTRATIONS, (MOST_REGISTRATIONS,))
+
     def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
         """Stop the worker's polls. The drain's audit id; None when it is draining already, by us or by an admin."""
         with self._database.transaction() as transaction:
@@ -74,16 +90,29 @@ class Workers:
                 return None
             return transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
 
-    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
-        """Drain for good, whoever drained it before. False when it is marked already or the row is gone."""
+    def mark_interrupted(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Drain for good, whoever drained it before; `details` join the reason in the audit row. False when it is
+        marked already or the row is gone."""
+        return self._mark(row_id, instance_id, reason, details or {}, stronger=())
+
+    def mark_terminating(self, row_id: int, instance_id: str) -> bool:
+        """Drain for good because its group waits for it to go; no drain that says more is replaced."""
+        return self._mark(row_id, instance_id, TERMINATING, {}, stronger=STRONGER_THAN_TERMINATING)
+
+    def _mark(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any], stronger: tuple[str, ...]
+    ) -> bool:
         with self._database.transaction() as transaction:
             if not transaction.query(LOCK, (row_id,)):
                 return False
             newest = transaction.query(NEWEST_DRAIN, (row_id,))
             drained_now = transaction.execute(DRAIN, (row_id,))
-            if not drained_now and newest and drain_metadata(newest[0]["metadata"]).get("reason") == reason:
+            if not drained_now and newest and _says_it(newest[0], reason, stronger):
                 return False
-            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
+            metadata = {"reason": reason, **details}
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", metadata))
         return True
 
     def undrain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
@@ -128,6 +157,13 @@ class Workers:
         if not locked or not locked[0]["is_draining"] or not newest or newest[0]["id"] != drain_id:
             return False
         return newest[0]["event"] == "fleet_drained" and not drain_metadata(newest[0]["metadata"]).get("committed")
+
+
+def _says_it(newest: Row, reason: str, stronger: tuple[str, ...]) -> bool:
+    metadata = drain_metadata(newest["metadata"])
+    if newest["event"] != "fleet_drained":
+        return False
+    return metadata.get("reason") in (reason, *stronger) or (bool(stronger) and metadata.get("committed") is True)
 
 
 def drain_metadata(raw: str | None) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class _Tags(BaseModel):
     silent_seconds: Seconds = 300
     drain_look_seconds: BelowPickUp = 3
     drain_limit_seconds: BelowPickUp = 60
+    probe_seconds: Seconds = 600
+    job_timeout_seconds: Seconds = 3600
+    notice_seconds: Seconds = 120
+    end_margin_seconds: Seconds = 15
 
 
 def read_policies(groups: Iterable[Group]) -> list[tuple[Group, Policy | HeldFleet]]:

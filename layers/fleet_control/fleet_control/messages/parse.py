@@ -9,7 +9,14 @@ from pydantic_core import ErrorDetails, from_json
 
 from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification
-from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
+from fleet_control.messages.eventbridge import (
+    GroupEvent,
+    InstanceStateChange,
+    InterruptionWarning,
+    JobQueued,
+    RebalanceRecommendation,
+    TerminateAction,
+)
 from fleet_control.messages.queue import QueueBatch
 from fleet_control.messages.tasks import InterruptionTask, ScaleInTask, Tick
 
@@ -19,7 +26,8 @@ KIND = frozenset({"step", "Records", "source", "detail-type"})
 """The fields by which messages are told apart."""
 
 Nudge = Tick | AlarmNotification | GroupEvent
-SpotMessage = InterruptionTask | InterruptionWarning | InstanceStateChange
+SpotNotice = InterruptionWarning | RebalanceRecommendation | TerminateAction | InstanceStateChange
+SpotMessage = InterruptionTask | SpotNotice
 
 
 def parse_nudge(event: Any) -> Nudge:

@@ -27,4 +27,4 @@ def ports() -> Ports:
     settings = ScaleInSettings.from_env(environment())
     database = open_database(settings, Secrets(client("secretsmanager")))
     groups = AutoScaling(client("autoscaling"), settings.stage)
-    return Ports(Jobs(database), Workers(database), groups, telemetry)
+    return Ports(database, Jobs(database), Workers(database), groups, telemetry)

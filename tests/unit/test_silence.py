@@ -98,7 +98,7 @@ def test_a_worker_outside_our_fleets_is_a_witness() -> None:
         pytest.param(b.fleet(queued=20), id="nothing is launched"),
         pytest.param(b.fleet(desired=9), id="nothing is lowered"),
         pytest.param(b.fleet(b.booting("i-3", age=900)), id="nobody overdue is replaced: it cannot register"),
-        pytest.param(b.fleet(b.draining("i-3", age=100)), id="no drain is picked up"),
+        pytest.param(b.fleet(b.draining("i-3", ZOMBIE, age=100)), id="no zombie's drain is picked up"),
     ],
 )
 def test_while_the_backend_is_away_every_fleet_is_held(fleet: Fleet) -> None:

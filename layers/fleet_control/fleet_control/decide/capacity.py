@@ -33,6 +33,8 @@ class Capacity:
     breaker: Breaker = CLOSED
     overdue: int = 0
     """How many overdue instances may go now, so that no more replacements are launched than the breaker allows."""
+    floor: int = 0
+    """Desired can be this low and nobody who is there goes."""
 
     @property
     def surplus(self) -> int:
@@ -60,11 +62,12 @@ def capacity(fleet: Fleet, now: datetime) -> Capacity:
     # Those that never registered make room for their replacements.
     within = allowed.within(existing - late, min(fleet.policy.max_size, wanted + holding))
     target = max(fleet.policy.min_size, within)
-    desired, rule = _desired(fleet, target, _floor(fleet, allowed))
+    floor = max(fleet.policy.min_size, _floor(fleet, allowed))
+    desired, rule = _desired(fleet, target, floor)
     if allowed.probes and rule == "raise":
         rule = "probe"
     go = late if allowed.launches is None else max(0, min(late, allowed.launches + existing - target))
-    return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where, allowed, go)
+    return Capacity(wanted, supply, holding, existing, target, desired, rule, undo, where, allowed, go, floor)
 
 
 def _floor(fleet: Fleet, allowed: Breaker) -> int:

@@ -54,7 +54,7 @@ class Answer:
 def answers(fleet: Fleet | HeldFleet, now: datetime) -> tuple[Answer, ...]:
     """For every instance that waits: the same as its machine gives, whether that one lives or not. Where the policy
     cannot be read, by the times it would have by default: a hold keeps capacity, and does not kill who is at work."""
-    policy = fleet.policy if isinstance(fleet, Fleet) else DEFAULTS
+    policy = fleet.policy
     limits = Limits(policy.drain_limit_seconds, policy.job_timeout_seconds, policy.end_margin_seconds)
     return tuple(_of_member(member, limits, now) for member in fleet.instances if member.lifecycle == WAITS)
 

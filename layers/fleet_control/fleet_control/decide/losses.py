@@ -41,6 +41,12 @@ def losses(observation: Observation, timed_out: Iterable[Lease] = ()) -> Losses:
     requeue = [r for member in members for r in _of_member(member, observation.now)]
     requeue += [r for stray in observation.strays for r in _of_stray(stray, observation.now)]
     given = {lost.lease for lost in requeue}
+    # Capacity is what a hold keeps. Who was warned goes all the same, and its machine may have died.
+    held = [
+        instance.worker for fleet in observation.held for instance in fleet.instances if instance.worker is not None
+    ]
+    warned = [r for worker in held for r in of_warned(worker.drain, worker.leases, observation.now)]
+    requeue += [lost for lost in warned if lost.lease not in given]
     requeue += [Requeue(lease, WORKER_LOST) for lease in timed_out if lease not in given]
     gone = [m.worker for m in members if m.state == "terminated"]
     gone += [stray.worker for stray in observation.strays if stray.is_gone]

@@ -240,6 +240,11 @@ class HeldFleet:
     workflows: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
 
+    @property
+    def policy(self) -> Policy:
+        """The times it would have by default: what is under way in it comes to its end without an operator."""
+        return Policy(workflows=self.workflows, min_size=0, max_size=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:

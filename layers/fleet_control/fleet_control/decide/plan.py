@@ -11,7 +11,7 @@ from fleet_control.decide.hook import Answer, answers
 from fleet_control.decide.launches import advice
 from fleet_control.decide.limit import Request, grant
 from fleet_control.decide.losses import Losses, losses
-from fleet_control.decide.model import REBALANCE, Fleet, HeldFleet, Instance, Observation, Worker
+from fleet_control.decide.model import REBALANCE, ZOMBIE, Fleet, HeldFleet, Instance, Observation, Worker
 from fleet_control.decide.overdue import Overdue, overdue
 from fleet_control.decide.pickup import abandoned_drains
 from fleet_control.decide.silence import Silence, quiet, silence, timed_out, zombies
@@ -51,13 +51,13 @@ class Plan:
 def plan(observation: Observation, worker_limit: int) -> Plan:
     """Pure: the same observation always gives the same plan."""
     heard = silence(observation)
-    held = [_hold(fleet, fleet.reason, {}, observation.now) for fleet in observation.held]
+    held = [_hold(fleet, fleet.reason, {}, observation) for fleet in observation.held]
     if heard.backend_away:
         told = {"silent": heard.unexplained, "workers": heard.workers}
-        away = [_hold(fleet, heard.reason, told, observation.now) for fleet in observation.fleets]
+        away = [_hold(fleet, heard.reason, told, observation) for fleet in observation.fleets]
         return Plan((*away, *held), losses(observation))
     blind = [fleet for fleet in observation.fleets if fleet.launches.unread]
-    held += [_hold(fleet, fleet.launches.unread, {}, observation.now) for fleet in blind]
+    held += [_hold(fleet, fleet.launches.unread, {}, observation) for fleet in blind]
     return Plan(
         (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation))
     )
@@ -67,16 +67,29 @@ def _decided(observation: Observation, blind: list[Fleet], heard: Silence, worke
     """Of every fleet that is not on hold."""
     fleets = [fleet for fleet in observation.fleets if fleet not in blind]
     capacities = {fleet.name: capacity(fleet, observation.now) for fleet in fleets}
-    requests = [Request(f.name, f.desired, capacities[f.name].desired, f.oldest_waiting_at) for f in fleets]
+    requests = [_request(f, capacities[f.name]) for f in fleets]
     reserved = sum(held.desired for held in observation.held) + sum(fleet.desired for fleet in blind)
     granted = grant(requests, worker_limit, reserved)
     return [_fleet_plan(f, capacities[f.name], granted[f.name], observation, heard) for f in fleets]
 
 
-def _hold(fleet: Fleet | HeldFleet, reason: str, numbers: Mapping[str, object], now: datetime) -> FleetPlan:
-    """What AWS waits for is answered all the same: an instance that has to go goes, whoever is away."""
-    told = {"desired": fleet.desired, **numbers}
-    return FleetPlan(fleet.name, "hold", reason, hooks=answers(fleet, now), numbers=told)
+def _request(fleet: Fleet, needs: Capacity) -> Request:
+    return Request(fleet.name, fleet.desired, needs.desired, fleet.oldest_waiting_at, needs.floor)
+
+
+def _hold(fleet: Fleet | HeldFleet, reason: str, numbers: Mapping[str, object], observation: Observation) -> FleetPlan:
+    """Nothing new is begun. What AWS waits for is answered all the same, and a drain whose machine has died gets
+    another: an instance that was on its way out before the hold goes, whoever is away."""
+    now, told = observation.now, {"desired": fleet.desired, **numbers}
+    restart = tuple(
+        w for w in abandoned_drains(fleet, (), observation.scale_ins_running, now) if _can_be_judged(w, fleet)
+    )
+    return FleetPlan(fleet.name, "hold", reason, restart=restart, hooks=answers(fleet, now), numbers=told)
+
+
+def _can_be_judged(worker: Worker, fleet: Fleet | HeldFleet) -> bool:
+    """A zombie may be silent for what the hold is for; and without workflows nobody can see whether a job waits."""
+    return worker.drain is not None and worker.drain.reason != ZOMBIE and bool(fleet.policy.workflows)
 
 
 def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observation, heard: Silence) -> FleetPlan:
@@ -115,6 +128,8 @@ def _workers(instances: tuple[Instance, ...]) -> tuple[Worker, ...]:
 
 
 def _rule(needs: Capacity, granted: int, going: ScaleIn, fleet: Fleet) -> str:
+    if granted < min(fleet.desired, needs.desired):
+        return "limit"
     if granted != fleet.desired:
         return needs.rule
     if needs.rule in ("raise", "probe"):

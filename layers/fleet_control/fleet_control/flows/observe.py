@@ -83,7 +83,7 @@ def observe(
     known = machines | ec2.lookup(strays | {name for name in members - crew.keys() if name not in machines})
     fleets, held = _fleets(policies, Told(known, recommended), crew, queues, now)
     fleets = with_launches(fleets, groups, workers, machines, now)
-    running = scale_ins.running() if old_drains(fleets, now) or any_overdue(fleets, now) else None
+    running = scale_ins.running() if old_drains((*fleets, *held), now) or any_overdue(fleets, now) else None
     return Observation(now, fleets, held, _strays(strays, known, crew, queues), running)
 
 

@@ -14,7 +14,7 @@ from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
 from fleet_control.decide.capacity import Size, still_right
 from fleet_control.decide.losses import Losses, Requeue
-from fleet_control.decide.model import ZOMBIE, Fleet, Observation, Worker
+from fleet_control.decide.model import ZOMBIE, Fleet, HeldFleet, Observation, Worker
 from fleet_control.decide.plan import FleetPlan, Plan, plan
 from fleet_control.errors import FleetControlError, Hold
 from fleet_control.flows.drains import WayDown
@@ -97,17 +97,16 @@ def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> 
     result.breakers = tuple(p.fleet for p in decided.fleets if p.breaker_open)
     result.unknown_workflows = sum(len(fleet.unknown_workflows) for fleet in observation.fleets)
     result.failures += clean_up(ports, decided.losses)
-    fleets = {fleet.name: fleet for fleet in observation.fleets}
+    fleets: dict[str, Fleet | HeldFleet] = {fleet.name: fleet for fleet in observation.fleets}
+    fleets |= {fleet.name: fleet for fleet in observation.held}
     for fleet_plan in decided.fleets:
         _record(ports.recorder, fleet_plan, trigger)
-        fleet = fleets.get(fleet_plan.fleet)
-        if fleet is not None:
-            result.failures += _attempt(ports, fleet, fleet_plan, observation)
+        result.failures += _attempt(ports, fleets[fleet_plan.fleet], fleet_plan, observation)
         result.failures += _answer_hooks(ports, fleet_plan)
     return result
 
 
-def _attempt(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> int:
+def _attempt(ports: Ports, fleet: Fleet | HeldFleet, fleet_plan: FleetPlan, observation: Observation) -> int:
     """One fleet's failing call must not keep the others waiting; it is told, counted, and tried at the next look."""
     try:
         _change(ports, fleet, fleet_plan, observation)
@@ -129,12 +128,12 @@ def _answer_hooks(ports: Ports, fleet_plan: FleetPlan) -> int:
     return failures
 
 
-def _change(ports: Ports, fleet: Fleet, fleet_plan: FleetPlan, observation: Observation) -> None:
+def _change(ports: Ports, fleet: Fleet | HeldFleet, fleet_plan: FleetPlan, observation: Observation) -> None:
     down = WayDown(ports.workers, ports.scale_in, fleet.name, fleet.policy, observation.now)
     for worker in fleet_plan.undo:
         if worker.drain is not None:
             ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
-    if fleet_plan.desired is not None:
+    if fleet_plan.desired is not None and isinstance(fleet, Fleet):
         _set_desired(ports.groups, fleet, fleet_plan.desired, bounded=fleet_plan.bounded)
     going = fleet_plan.scale_in
     if going is not None and going.worker is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_control.act.asg import AutoScaling
+from fleet_control.act.database import Database
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.workers import Workers
 from fleet_control.decide import scale_in as decide
 from fleet_control.decide.model import Worker
+from fleet_control.errors import LockBusy
 from fleet_control.flows import rows
 from fleet_control.messages.tasks import DrainOnItsWay, OverdueOnItsWay, ScaleInTask
 from fleet_control.telemetry import Recorder
@@ -16,6 +18,7 @@ from fleet_control.telemetry import Recorder
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    database: Database
     jobs: Jobs
     workers: Workers
     groups: AutoScaling
@@ -23,7 +26,7 @@ class Ports:
 
 
 def scale_in(ports: Ports, task: ScaleInTask) -> dict[str, object]:
-    """The drain with `next`: wait, terminate, release or done. Raises DatabaseUnavailable and its like."""
+    """The drain with `next`: wait, terminate, release or done. Raises Hold: DatabaseUnavailable and its like."""
     if isinstance(task.drain, OverdueOnItsWay):
         return _overdue(ports, task, task.drain)
     return _drained(ports, task, task.drain)
@@ -70,6 +73,14 @@ def _terminate(ports: Ports, going: DrainOnItsWay, worker: Worker) -> decide.Ver
 
 
 def _take_out(ports: Ports, name: str, instance_id: str, *, keep_desired: bool) -> decide.Verdict:
+    """One at a time in a group: two that read it side by side might both leave desired as it is, for one to spare."""
+    with ports.database.stage_lock(f"terminate-{name}") as alone:
+        if not alone:
+            raise LockBusy(f"another instance of {name} is being terminated")
+        return _terminated(ports, name, instance_id, keep_desired=keep_desired)
+
+
+def _terminated(ports: Ports, name: str, instance_id: str, *, keep_desired: bool) -> decide.Verdict:
     group = ports.groups.group(name)
     if group is None:
         return decide.Verdict(decide.Next.DONE, f"group {name} is gone")

@@ -84,12 +84,14 @@ def _count_unknown(result: Result, kind: type) -> None:
 
 def _gauge_launches(result: Result) -> None:
     """By fleet, whose name ends in its slug, and only while there is something to tell."""
-    prefix = f"asg-{ports().stage}-"
     for fleet, seconds in result.blocked.items():
-        slug = fleet.removeprefix(prefix)
-        telemetry.gauge("CapacityBlockedSeconds", "Seconds", seconds, WorkflowSlug=slug)
+        telemetry.gauge("CapacityBlockedSeconds", "Seconds", seconds, WorkflowSlug=_slug(fleet))
     for fleet in result.breakers:
-        telemetry.gauge("LaunchBreakerOpen", "Count", 1, WorkflowSlug=fleet.removeprefix(prefix))
+        telemetry.gauge("LaunchBreakerOpen", "Count", 1, WorkflowSlug=_slug(fleet))
+
+
+def _slug(fleet: str) -> str:
+    return fleet.removeprefix(f"asg-{ports().stage}-")
 
 
 def _count(result: Result) -> None:

@@ -9,6 +9,7 @@ from lab.measures import Entry, Evidence, second_of
 
 MARKED_SECONDS = 6.0
 """A warning's worker is drained within: a second on AWS, the machine's repeated looks here."""
+DRAINS = frozenset({"fleet_drained", "fleet_undrained"})
 BACK_SECONDS = 2.5
 """The backend is back before its workers have all been heard of again."""
 
@@ -36,17 +37,20 @@ def pool_replaced(evidence: Evidence) -> bool:
 
 
 def zone_marked(evidence: Evidence) -> bool:
-    """Each worker that had registered in the zone was drained within seconds of its warning."""
+    """Each worker that had registered in the zone was drained, seconds after its warning at the latest."""
     registered = {row["worker_identifier"]: second_of(row) for row in evidence.audits if row["event"] == "registered"}
-    marked: dict[str, float] = {}
-    for row in evidence.audits:
-        if row["event"] == "fleet_drained" and _reason(row) in ("spot_interruption", "terminating"):
-            marked.setdefault(row["worker_identifier"], second_of(row))
     warned = [(name, zone["t"]) for zone in evidence.of("zone") for name in zone["warned"]]
-    late = [
-        n for n, t in warned if registered.get(n, math.inf) < t - 1 and marked.get(n, math.inf) > t + MARKED_SECONDS
+    there = [(name, t) for name, t in warned if registered.get(name, math.inf) < t - 1]
+    return bool(warned) and all(_drained_by(evidence, name, t + MARKED_SECONDS) for name, t in there)
+
+
+def _drained_by(evidence: Evidence, name: str, t: float) -> bool:
+    drains = [
+        row["event"]
+        for row in evidence.audits
+        if row["worker_identifier"] == name and row["event"] in DRAINS and second_of(row) <= t
     ]
-    return bool(warned) and not late
+    return bool(drains) and drains[-1] == "fleet_drained"
 
 
 def breaker_opened(evidence: Evidence) -> bool:

@@ -1,181 +1,20 @@
 """A group waits for an instance that has to go: answered by its machine, or by reconcile when that one or its event
-is lost; and jobs of a warned worker that may still finish."""
+is lost."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from fleet_control.act.asg import GroupInstance
-from fleet_control.errors import DatabaseUnavailable
-from fleet_control.flows.notices import Ports, receive
-from fleet_control.flows.reconcile import Ports as ReconcilePorts
-from fleet_control.flows.reconcile import Result, reconcile
-from fleet_control.flows.spot_interruption import respond
-from fleet_control.messages.parse import parse_spot
-from fleet_control.messages.tasks import InterruptionTask
 
-from .fakes import NOW, Stage, ago, group_name, ports_of, refused
-
-EVENTS = Path(__file__).parents[2] / "events"
-GROUP = group_name("image-to-video")
-ME = "i-0a1b2c3d4e5f60718"
-SAMPLES = {"interruption": "warning", "terminating": "terminate_action"}
-
-
-class World:
-    """One instance of a fleet. `executions` are the machines under way, by kind."""
-
-    def __init__(self, **worker: Any) -> None:
-        self.stage = Stage()
-        self.stage.fleet(desired=1)
-        self.stage.instance(ME, **worker)
-        self.machines: dict[str, dict[str, Any]] = {}
-
-    def deliver(self, kind: str, **detail: Any) -> str:
-        event = json.loads((EVENTS / f"spot_interruption_{SAMPLES[kind]}.json").read_text())
-        event["detail"] |= detail
-        message = parse_spot(event)
-        assert not isinstance(message, InterruptionTask)
-        answer = receive(ports_of(self.stage, Ports), message)
-        if answer["outcome"] == "started":
-            self.machines[kind] = dict(self.stage.executions[f"{ME}-{kind}"])
-        return str(answer["outcome"])
-
-    def look(self, kind: str) -> str:
-        """The machine's next look; it ends with `done`."""
-        task = parse_spot({"step": "respond"} | self.machines[kind])
-        assert isinstance(task, InterruptionTask)
-        answer = respond(ports_of(self.stage, Ports), task)
-        self.machines[kind] = {"notice": answer["notice"]}
-        return str(answer["next"])
-
-    def tick(self) -> Result:
-        return reconcile(ports_of(self.stage, ReconcilePorts, worker_limit=50), "Tick")
-
-    def waits(self) -> None:
-        """The group wants the instance gone, and waits for its hook."""
-        self._becomes("Terminating:Wait")
-
-    def _becomes(self, lifecycle: str) -> None:
-        self.stage.groups[GROUP] = replace(self.stage.groups[GROUP], instances=(GroupInstance(ME, lifecycle),))
-
-    @property
-    def lifecycle(self) -> str:
-        return self.stage.groups[GROUP].instances[0].lifecycle
-
-    def after(self, seconds: float, *, polls: bool = True) -> None:
-        """So many seconds after the beginning; the worker has polled meanwhile, unless it does not."""
-        self.stage.now = NOW + timedelta(seconds=seconds)
-        if polls and ME in self.stage.workers:
-            self.stage.workers[ME]["last_seen_at"] = self.stage.now
-
-    def statuses(self) -> list[str]:
-        return [row["status"] for row in self.stage.dispatches.values()]
-
-    def ends(self, dispatch: int) -> None:
-        self.stage.dispatches[dispatch]["status"] = "completed"
-
-    def drain(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.stage.audit[-1]["metadata"]
-        return found
-
-    def knows(self, dispatch: int, *, ran: float, durations: list[float]) -> None:
-        self.stage.leased_at[dispatch] = ago(ran)
-        self.stage.durations["image-to-video"] = durations
+from .fakes import group_name, refused
+from .warned import GROUP, ME, SAMPLES, World
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-# Let it finish.
-
-
-def test_a_job_that_ends_in_time_is_let_finish_and_the_others_come_back_at_once(world: World) -> None:
-    short, long = world.stage.lease(ME), world.stage.lease(ME)
-    world.knows(short, ran=50, durations=[60.0] * 9)
-    world.stage.leased_at[long] = ago(-60)
-    world.stage.durations["image-to-video"] = [120.0] * 9
-    assert world.deliver("interruption") == "started"
-    assert world.look("interruption") == "wait"
-    assert world.statuses() == ["leased", "queued"]
-    assert world.stage.workers[ME]["is_draining"] == 1
-    assert world.drain() == {
-        "reason": "spot_interruption",
-        "finish_by": "2026-01-05T12:01:45",
-        "finishing": [short],
-    }
-
-
-def test_the_figures_behind_it_stand_in_the_decision_record(world: World) -> None:
-    job = world.stage.lease(ME)
-    world.knows(job, ran=40, durations=[60.0] * 9)
-    world.deliver("interruption")
-    world.look("interruption")
-    (figures,) = world.stage.recorder.decisions[-1]["figures"]
-    assert (figures["ran_s"], figures["p90_s"], figures["of_jobs"], figures["left_s"]) == (40, 60, 9, 105)
-    assert figures["may_finish"] is True
-
-
-@pytest.mark.parametrize("who", ["machine", "reconcile"])
-def test_a_job_that_did_not_end_is_given_back_15_s_before_the_instance_does(world: World, who: str) -> None:
-    job = world.stage.lease(ME)
-    world.knows(job, ran=40, durations=[60.0] * 9)
-    world.deliver("interruption")
-    world.look("interruption")
-    world.waits()
-    for seconds, expected in ((60, "leased"), (104, "leased"), (105, "queued")):
-        world.after(seconds)
-        _ = world.look("interruption") if who == "machine" else world.tick()
-        assert world.statuses() == [expected]
-    assert world.stage.dispatches[job]["attempts"] == 0
-    assert set(world.stage.made("requeue")) == {(job, "spot_interruption")}
-
-
-def test_a_job_leased_after_the_warning_comes_back_whatever_is_expected_of_it(world: World) -> None:
-    first = world.stage.lease(ME)
-    world.knows(first, ran=40, durations=[60.0] * 9)
-    world.deliver("interruption")
-    world.look("interruption")
-    world.stage.lease(ME)
-    world.look("interruption")
-    assert world.statuses() == ["leased", "queued"]
-
-
-def test_a_warning_twice_does_not_give_more_time(world: World) -> None:
-    job = world.stage.lease(ME)
-    world.knows(job, ran=40, durations=[60.0] * 9)
-    world.deliver("interruption")
-    world.look("interruption")
-    before = world.drain()
-    world.after(30)
-    assert world.deliver("interruption") == "duplicate"
-    world.look("interruption")
-    assert world.drain() == before
-    assert len(world.stage.audit) == 1
-
-
-def test_a_machine_that_dies_after_the_warning_is_made_good_without_taking_what_may_finish(world: World) -> None:
-    short, long = world.stage.lease(ME), world.stage.lease(ME)
-    world.knows(short, ran=59, durations=[60.0] * 9)
-    world.stage.leased_at[long] = ago(-100)
-    world.deliver("interruption")
-    world.stage.broken["requeue"] = DatabaseUnavailable("away")
-    with pytest.raises(DatabaseUnavailable):
-        world.look("interruption")
-    del world.stage.broken["requeue"]
-    world.tick()
-    assert world.statuses() == ["leased", "queued"]
-
-
-# The hook.
 
 
 def test_without_a_job_it_goes_once_nothing_can_come(world: World) -> None:

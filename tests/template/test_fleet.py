@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lab.iam.resolve import Stack, resolve_stacks
 from lab.render import Template, render
 
 from .conftest import PARAMETERS, ROOT, properties_of, resolved
-from .resolve import Stack, resolve_stacks
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """Built functions answer every sample event as events/README.md says: `sam build`, the real client, MariaDB, AWS."""
 
 import re
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from .table import EVENTS, Row, missing, rows
 
 ROWS = rows()
 SITUATIONS = {"nobody": stage.nobody, "at_work": stage.at_work}
+EXPIRED = "AnswerNotSent"
 SHIPPED = ("DependenciesLayer", "FleetControlLayer")
 
 
@@ -94,14 +97,67 @@ def test_the_environment_for_sam_local_names_the_lab_and_only_what_functions_kno
     assert {name for given in values.values() for name in given} <= declared
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if "create" not in row.sample and "update" not in row.sample and
-                                 "delete" not in row.sample], ids=lambda row: row.sample)  # fmt: skip
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.sample)
 def test_sam_local_gets_the_same_answer(
-    row: Row, local: dict[str, Invocable], place: Place, world: World, running: Callable[[str], Emulator]
+    row: Row, world: World, running: Callable[[str], Emulator], desk: ResponseDesk
 ) -> None:
     with world.connect() as connection:
         stage.nobody(connection)
-    assert missing(row.answers["nobody"], running(row.function).invoke(sample(row.sample))) == []
+    event, request = addressed(sample(row.sample), desk)
+    assert missing(row.answers["nobody"], running(row.function).invoke(event)) == []
+    if request:
+        assert (desk.wait(request, 5) or {}).get("Status") == "SUCCESS"
+
+
+@pytest.fixture(scope="module")
+def expired() -> Iterator[str]:
+    """An address that is refused like a signed one after its time."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.send_error(403)
+
+        def log_message(self, *args: Any) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def pool_made(world: World) -> bool:
+    with world.connect() as connection, connection.cursor() as cursor:
+        return bool(cursor.execute("SHOW DATABASES LIKE 'tenant!_pool!_3' ESCAPE '!'"))
+
+
+def secret_made(world: World) -> bool:
+    found = world.cloud.client("ssm").get_parameters(Names=["/bp/staging/fleet-secret"])["Parameters"]
+    return [parameter["Type"] for parameter in found] == ["SecureString"]
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("tenant_pool_init_update.json", pool_made), ("fleet_secret_init_create.json", secret_made)]
+)
+def test_sam_local_with_an_expired_address_does_the_work_and_says_that_nobody_heard(
+    name: str, made: Callable[[World], bool], world: World, running: Callable[[str], Emulator], expired: str
+) -> None:
+    [function] = [row.function for row in ROWS if row.sample == name]
+    world.cloud.client("ssm").delete_parameters(Names=["/bp/staging/fleet-secret"])
+    with world.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE IF EXISTS tenant_pool_3")
+    assert not made(world)
+    answer = running(function).invoke(sample(name) | {"ResponseURL": expired})
+    assert answer["errorType"] == EXPIRED
+    assert made(world)
+
+
+def test_both_pages_say_which_samples_end_so_under_sam_local() -> None:
+    signed = {row.sample for row in ROWS if "ResponseURL" in sample(row.sample)}
+    for page in (EVENTS / "README.md", ROOT / "docs/debugging.md"):
+        [told] = [text for text in page.read_text(encoding="utf-8").split("\n\n") if EXPIRED in text]
+        assert set(re.findall(r"`(\w+\.json)`", told)) >= signed
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(CURDIR)/build/sam
 export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
 export UV_CACHE_DIR := $(CURDIR)/build/cache/uv
+export TMPDIR := $(CURDIR)/build/tmp
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .PHONY: help setup demo lab test bench lint build validate requirements clean

@@ -79,6 +79,8 @@ def _count_unknown(result: Result, kind: type) -> None:
         telemetry.count(UNKNOWN.get(kind, "UnknownWorkflows"), result.unknown)
     if result.unknown_workflows:
         telemetry.count("UnknownWorkflows", result.unknown_workflows)
+    if result.unknown_tags:
+        telemetry.count("UnknownTags", result.unknown_tags)
 
 
 def _count(result: Result) -> None:

@@ -129,7 +129,7 @@ def expired() -> Iterator[str]:
 
 def pool_made(world: World) -> bool:
     with world.connect() as connection, connection.cursor() as cursor:
-        return bool(cursor.execute("SHOW DATABASES LIKE 'tenant!_pool!_3' ESCAPE '!'"))
+        return bool(cursor.execute("SHOW DATABASES LIKE %s", (r"tenant\_pool\_3",)))
 
 
 def secret_made(world: World) -> bool:

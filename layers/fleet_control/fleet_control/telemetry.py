@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any, Protocol
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from fleet_control.errors import BadEvent, FleetControlError, UnknownEvent
 from fleet_control.settings import environment
@@ -39,8 +39,9 @@ class Telemetry:
         return Logger(service=self._service, utc=True, use_rfc3339=True)
 
     @cached_property
-    def metrics(self) -> Metrics:
-        metrics = Metrics(service=self._service, namespace=NAMESPACE)
+    def metrics(self) -> EphemeralMetrics:
+        # Powertools' other kind shares its dimensions among all services of a process.
+        metrics = EphemeralMetrics(service=self._service, namespace=NAMESPACE)
         metrics.set_default_dimensions(Stage=environment().get("STAGE", "unknown"))
         return metrics
 

@@ -165,6 +165,8 @@ class Fleet:
     az_rebalance_runs: bool = False
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
+    unknown_tags: tuple[str, ...] = ()
+    """Tags of the group that look like policy and are none: misspelt, most likely, and without effect."""
 
     @property
     def demand(self) -> int:

@@ -14,7 +14,7 @@ from fleet_control.act.jobs import Row
 from fleet_control.decide.model import Fleet, HeldFleet, Instance, Lease, Observation, Policy, Stray, Worker
 from fleet_control.decide.pickup import old_drains
 from fleet_control.flows import rows
-from fleet_control.flows.policy import read_policies
+from fleet_control.flows.policy import read_policies, unknown_tags
 
 
 class JobReads(Protocol):
@@ -131,6 +131,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
         unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
+        unknown_tags=unknown_tags(group),
     )
 
 

@@ -83,6 +83,11 @@ def read_policy(group: Group) -> Policy | HeldFleet:
     return Policy(min_size=group.min_size, max_size=group.max_size, **values)
 
 
+def unknown_tags(group: Group) -> tuple[str, ...]:
+    """Tags that say `fleet:` and nothing that a policy has, in the order of the alphabet."""
+    return tuple(sorted(f"fleet:{name.replace('_', '-')}" for name in _fleet_tags(group).keys() - _Tags.model_fields))
+
+
 def _fleet_tags(group: Group) -> dict[str, object]:
     tags: dict[str, object] = {}
     for key, value in group.tags.items():

@@ -39,7 +39,8 @@ class Ports:
 @dataclass(slots=True)
 class Result:
     """`outcome` is acted, busy (somebody else looks this moment) or hold (blind: nothing was changed). `unknown` counts
-    what the trigger was about and no fleet is, `unknown_workflows` what tags name and the database does not know."""
+    what the trigger was about and no fleet is, `unknown_workflows` what tags name and the database does not know,
+    `unknown_tags` the tags that look like policy and are none."""
 
     outcome: str
     reason: str = ""
@@ -48,6 +49,7 @@ class Result:
     failures: int = field(default=0)
     unknown: int = 0
     unknown_workflows: int = 0
+    unknown_tags: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -88,6 +90,7 @@ def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> 
     """Jobs first, then capacity, then what goes down."""
     result = Result("acted", fleets=len(decided.fleets), held=len(observation.held))
     result.unknown_workflows = sum(len(fleet.unknown_workflows) for fleet in observation.fleets)
+    result.unknown_tags = sum(len(fleet.unknown_tags) for fleet in observation.fleets)
     result.failures += clean_up(ports, decided.losses)
     fleets = {fleet.name: fleet for fleet in observation.fleets}
     for fleet_plan in decided.fleets:

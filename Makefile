@@ -19,7 +19,7 @@ help: ## This list
 setup: ## Virtual environment from pinned requirements; MariaDB where there is none
 	@scripts/setup.sh
 
-demo: setup ## The control plane doing its main job on this machine (under 150 s); report in build/demo/
+demo: setup ## The control plane doing its main job on this machine (about three minutes); report in build/demo/
 	@$(VENV)/python -m lab.demo
 
 lab: setup ## The demo's world, kept running until Ctrl-C: submit jobs, interrupt instances, sam local invoke

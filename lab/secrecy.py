@@ -31,7 +31,7 @@ def spellings(secret: str) -> list[bytes]:
 def produced(run: Path) -> list[Path]:
     """Every file of a run but the database's data and keys."""
     own = [run / part for part in NOT_SEARCHED]
-    files = [path for path in run.rglob("*") if path.is_file() and not path.is_socket()]
+    files = [path for path in run.rglob("*") if path.is_file()]
     return sorted(path for path in files if not any(folder in path.parents for folder in own))
 
 

@@ -28,7 +28,7 @@ test: lint ## Lint, then every test (under 8 minutes on 2 cores)
 	@$(VENV)/python -m pytest -n 2 --dist loadfile
 
 bench: setup ## A tick and a publication at scale beside the straightforward way; figures in build/bench/ (under 10 minutes)
-	@PYTHONPATH=layers/fleet_control:. $(VENV)/python -m bench
+	@PYTHONPATH=layers/fleet_control:. $(VENV)/python -m bench $(if $(LONG),--long)
 
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .

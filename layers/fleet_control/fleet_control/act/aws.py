@@ -38,8 +38,9 @@ def parse_only(client: Any, operation: str, *fields: str) -> None:
     unread = re.compile(structure + b"|" + leaf % 3)
 
     def trim(response_dict: dict[str, Any], **_: object) -> None:
-        if response_dict["status_code"] < 300:
-            response_dict["body"] = unread.sub(b"", response_dict["body"])
+        status, body = response_dict.get("status_code"), response_dict.get("body")
+        if isinstance(status, int) and status < 300 and isinstance(body, bytes):
+            response_dict["body"] = unread.sub(b"", body)
 
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register(f"before-parse.{service}.{operation}", trim, unique_id=f"parse-only-{operation}")

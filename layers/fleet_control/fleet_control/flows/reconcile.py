@@ -15,6 +15,7 @@ from fleet_control.act.workers import Workers
 from fleet_control.decide.losses import Losses, Requeue
 from fleet_control.decide.model import Fleet, Observation, Worker
 from fleet_control.decide.plan import FleetPlan, Plan, plan
+from fleet_control.decide.turn import in_turn
 from fleet_control.errors import FleetControlError, Hold
 from fleet_control.flows.drains import WayDown
 from fleet_control.flows.observe import observe
@@ -67,8 +68,12 @@ def reconcile(ports: Ports, trigger: str, about: frozenset[str] = frozenset()) -
                 ports.recorder.decision(fleet="*", rule="busy", reason="another look is under way", trigger=trigger)
                 return Result("busy", "another look is under way")
             observation = observe(ports.jobs, ports.workers, ports.groups, ports.ec2, ports.scale_in)
-            decided = plan(observation, ports.worker_limit)
-            result = act(ports, observation, decided, trigger)
+            turn = in_turn(plan(observation, ports.worker_limit), observation.now)
+            result = act(ports, observation, turn.plan, trigger)
+            if turn.put_off:
+                ports.recorder.decision(
+                    fleet="*", rule="put off", reason=turn.reason, numbers=dict(turn.put_off), trigger=trigger
+                )
             result.unknown = _unknown(ports.recorder, observation, trigger, about)
             return result
     except Hold as hold:

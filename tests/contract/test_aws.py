@@ -1,20 +1,40 @@
-"""What the SDK is spared to parse, against emulated AWS."""
+"""How clients are made, and what the SDK is spared to parse, against emulated AWS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from fleet_control.act.asg import AutoScaling, Group
-from fleet_control.act.aws import parse_only
+from fleet_control.act.aws import client, later, parse_only
 from fleet_control.act.ec2 import Ec2, Ec2Instance
 
 from .account import create_group, members
 
 STAGE = "staging"
+
+
+@pytest.fixture
+def no_clients(aws: None) -> Iterator[None]:
+    client.cache_clear()
+    yield
+    client.cache_clear()
+
+
+def test_descriptions_of_services_are_read_without_ordered_dicts(no_clients: None) -> None:
+    loaded = client("autoscaling").meta.service_model.metadata
+    assert loaded["endpointPrefix"] == "autoscaling"
+    assert type(loaded) is dict
+
+
+def test_a_client_for_later_is_made_when_it_is_first_asked(no_clients: None) -> None:
+    machines = later("stepfunctions")
+    assert client.cache_info().currsize == 0
+    assert machines.list_state_machines()["stateMachines"] == []
+    assert client.cache_info().currsize == 1
 
 
 def test_an_answer_holds_the_fields_that_are_read_and_no_others(aws: None) -> None:

@@ -13,7 +13,7 @@ from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.spot_interruption import MAX_LOOKS, Ports, receive, respond
 from fleet_control.messages.eventbridge import InstanceStateChange, InterruptionWarning
-from fleet_control.messages.parse import parse_spot
+from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
 
 from .fakes import Stage, ports_of

@@ -6,6 +6,7 @@ Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handle
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+# Powertools would import some twenty libraries to trace what it finds. These are what a function has to call with.
+_TRACED = ("botocore", "pymysql")
 Handler = Callable[[dict[str, Any], Any], Any]
 
 
@@ -47,7 +50,7 @@ class Telemetry:
 
     @cached_property
     def tracer(self) -> Tracer:
-        return Tracer(service=self._service)
+        return Tracer(service=self._service, patch_modules=[name for name in _TRACED if name in sys.modules])
 
     def count(self, name: str, value: float = 1) -> None:
         """A health metric of this invocation; sent with the others when it ends."""

@@ -1,13 +1,21 @@
-"""The one way an AWS client is made: bounded in time, retried by the SDK, kept for the execution environment."""
+"""The one way an AWS client is made: bounded in time, retried by the SDK, kept for the execution environment.
+
+Clients are botocore's own, which boto3's are as well: what boto3 adds, transfers to S3 above all, costs every cold
+start an import and is used by nobody here.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-import boto3
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader
+from botocore.session import Session
+from pydantic_core import from_json
 
 # Two calls that nobody answers, waits between their attempts included, end before the function is timed out at 30 s:
 # then it says what it could not reach, and what it holds is let go.
@@ -19,10 +27,44 @@ _CONFIG = Config(
 )
 
 
+class _PlainDicts(JSONFileLoader):
+    """Reads the SDK's descriptions of services into plain dicts, which keep their order as its ordered ones do.
+
+    Those are built by a call in Python for every object of megabytes of JSON: a fifth to a third of a client's cost.
+    """
+
+    def _load_file(self, full_path: str, open_method: Callable[[str, str], IO[bytes]]) -> Any:
+        if not Path(full_path).is_file():
+            return None
+        with open_method(full_path, "rb") as file:
+            return from_json(file.read())
+
+
+@cache
+def _session() -> Session:
+    """One for all clients, so that what they share is read once."""
+    session = Session()
+    session.get_component("data_loader").file_loader = _PlainDicts()
+    return session
+
+
 @cache
 def client(service: str) -> Any:
     """A client of the execution environment's region and endpoint. Callers annotate what they get."""
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    return _session().create_client(service, config=_CONFIG)
+
+
+def later(service: str) -> Any:
+    """A client that is made when it is first asked for anything, for services that most invocations never call."""
+    return _Later(service)
+
+
+class _Later:
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(client(self._service), name)
 
 
 def parse_only(client: Any, operation: str, *fields: str) -> None:

@@ -19,7 +19,7 @@ BelowPickUp = Annotated[float, Field(gt=0, le=80)]
 class _Tags(BaseModel):
     """The policy tags; an absent one means the default of the contract (section 7)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
 
     workflows: tuple[Slug, ...] = Field(min_length=1)
     backlog_target: int = Field(default=2, ge=1, le=1000)

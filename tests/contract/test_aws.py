@@ -91,8 +91,8 @@ def test_an_sdk_that_parses_otherwise_costs_time_and_changes_nothing(
 
     scaling, ec2 = boto3.client("autoscaling"), boto3.client("ec2")
     with_hook = read()
-    for client in (scaling, ec2):
-        _hand_over(client, changed)
+    for handed_over in (scaling, ec2):
+        _hand_over(handed_over, changed)
     assert read() == with_hook
     assert len(with_hook[1]) == 2
     assert "AvailabilityZones" in scaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]

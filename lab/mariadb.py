@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pymysql.cursors import DictCursor
 
 from lab import processes
 from lab.certificates import Certificates, issue_certificates
+from lab.secrecy import marked
 
 Connection: TypeAlias = "pymysql.Connection[DictCursor]"
 
@@ -83,9 +83,9 @@ class MariaDb:
         self.data = self.directory / "data"
         self.log = self.directory / "mariadbd.log"
         self.port = _free_port()
-        self.root = Credentials("root", secrets.token_urlsafe(18))
-        self.master = Credentials("admin", secrets.token_urlsafe(18))
-        self.backend = Credentials("backend", secrets.token_urlsafe(18))  # the application and the worker API
+        self.root = Credentials("root", marked())
+        self.master = Credentials("admin", marked())
+        self.backend = Credentials("backend", marked())  # the application and the worker API
         self._server = find_server()
         self._process: subprocess.Popen[bytes] | None = None
         shutil.rmtree(self.directory, ignore_errors=True)

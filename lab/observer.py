@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lab import latencies, launch_measures, measures, scenes, tail
+from lab.iam.judge import Verdict
 from lab.mariadb import Connection
 from lab.measures import Entry, Evidence, p95
+from lab.secrecy import Search, produced
 
 AIMS = {"enqueue_to_request_loop_p95_s": 12.0, "enqueue_to_request_nudged_p95_s": 1.5, "requeue_p95_s": 2.0}
 """Upper bounds in seconds; missing one is told, and breaks no invariant."""
@@ -106,6 +108,20 @@ def _prompt(evidence: Evidence, latencies: dict[str, float]) -> dict[str, float]
     """Without the bursts that had to wait for a breaker."""
     waited = launch_measures.held_back(evidence)
     return {burst: seconds for burst, seconds in latencies.items() if burst not in waited}
+
+
+def add_calls(summary: dict[str, Any], verdict: Verdict) -> None:
+    """What the policies of the deployed templates say to the calls of the run."""
+    summary |= {"aws_calls_judged": verdict.judged, "aws_calls_refused": len(verdict.refused)}
+    summary["broken"] += verdict.refused
+
+
+def add_secrets(summary: dict[str, Any], search: Search, run: Path) -> None:
+    """Whether a secret has left its place; `run` holds everything that was produced, the report included."""
+    leaked = search.broken(run)
+    summary |= {"secrets_searched_for": len(search.secrets), "files_searched": len(produced(run))}
+    summary |= {"secrets_leaked": len(leaked)}
+    summary["broken"] += leaked
 
 
 def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """One telling of the story: set up the world, play, judge, stop everything."""
 
 import json
+import secrets
 import shutil
 import threading
 import time
@@ -9,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lab import observer
+from lab import observer, screen
+from lab.evidence import ALLOWED, keep, secrets_of
+from lab.iam.judge import judge
 from lab.jobs import JobSource, arrivals
 from lab.measures import Evidence
 from lab.narrator import Narrator
@@ -18,6 +21,7 @@ from lab.payloads import Payloads
 from lab.report import write_report
 from lab.sampler import Sampler
 from lab.second_act import second_act
+from lab.secrecy import Search
 from lab.story import FULL, SHORT, Director, Stage, Story
 from lab.workers import Workers
 from lab.world import World
@@ -25,6 +29,9 @@ from lab.world import World
 WARM = 3
 CURTAIN = 124.0
 """When the second act begins at the latest: all fleets must be at zero at the end, here most of them are."""
+
+SHOWN = ("invocations.jsonl", "logs/bp-staging-spot-interruption.log", "report.html")
+"""Where the id of a stranger's instance must be found: an event told it, and the function said that it is not ours."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,26 @@ class Options:
 def perform(options: Options) -> dict[str, Any]:
     """Set up, play, judge, stop everything; the summary, which is also written with the report."""
     shutil.rmtree(options.run, ignore_errors=True)
+    options.run.mkdir(parents=True)
+    with screen.kept(options.run / "screen.txt"):
+        return _told(options)
+
+
+def _told(options: Options) -> dict[str, Any]:
     print("Setting up: a database, an AWS account, the deployed control plane ...", flush=True)
     world = World(options.run, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": str(EMPTY_MINUTES)})
     with world:
         show_scale()
-        seconds, failures, start = Run(world, options).play()
+        run = Run(world, options)
+        seconds, failures, start = run.play()
         evidence = observer.gather(options.run, world.connect, world.cloud.client("autoscaling", "observer"))
+        keep(world)
+        search = run.search()
     summary = observer.summarize(evidence, seconds)
     summary["broken"] += failures
+    observer.add_calls(summary, judge(evidence.journal, world.stacks))
+    write_results(options, summary, evidence, start)
+    observer.add_secrets(summary, search, options.run)
     write_results(options, summary, evidence, start)
     return summary
 
@@ -73,6 +92,7 @@ class Run:
         self._stage = Stage(world, self._source, world.journal, self._nudge, self._stop)
         self._directors: list[Director] = []
         autoscaling = world.cloud.client("autoscaling", "observer")
+        self._strangers = [f"i-{secrets.token_hex(9)[1:]}" for _ in range(WARM)]
         self._sampler = Sampler(
             world.connect, autoscaling, options.run / "journal.jsonl", options.run / "samples.jsonl"
         )
@@ -133,11 +153,16 @@ class Run:
                 answered.release()
 
         self._world.journal.listen(count)
-        for number in range(WARM):
-            detail = {"instance-id": f"i-{number:017x}", "instance-action": "terminate"}
+        for instance in self._strangers:
+            detail = {"instance-id": instance, "instance-action": "terminate"}
             self._world.put_event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail)
         for _ in range(WARM):
             answered.acquire(timeout=10)
+
+    def search(self) -> Search:
+        """For the secrets of this run, and for a stranger's id, which goes the ways a secret would go."""
+        known = {**secrets_of(self._world), "token of a worker": self._workers.token_mark}
+        return Search(known, self._strangers[0], SHOWN, ALLOWED)
 
     def _slugs(self) -> list[str]:
         tags = [tag for group in self._world.fleets() for tag in group["Tags"]]

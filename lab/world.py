@@ -30,6 +30,9 @@ from lab.cloud.events import event, start_schedules
 from lab.cloud.groups import Pace
 from lab.cloud.journal import Journal
 from lab.cloud.names import ACCOUNT, REGION
+from lab.cloud.traces import TraceDaemon
+from lab.iam.resolve import resolve_stacks
+from lab.iam.roles import Stacks
 from lab.mariadb import Connection, MariaDb, load_schema
 from lab.render import render
 
@@ -56,6 +59,7 @@ class World:
     """Everything, from `template.yaml` and a run directory.
 
     `parameters` go to the template; `tags` are set on every group after deployment, as an operator would tune it.
+    Functions trace, as they do on Lambda. `stacks` are the deployed templates' resources as plain values.
     Without `schema` the central database is empty, as at a first deployment. `port` is the AWS endpoint's (0: any free
     one).
     """
@@ -74,9 +78,12 @@ class World:
         self.run_dir, self.stage, self.scale = run_dir.resolve(), stage, scale or Scale()
         self._tags, self._parameters, self._schema = dict(tags or {}), dict(parameters or {}), schema
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        (self.run_dir / "journal.jsonl").unlink(missing_ok=True)
+        for name in ("journal", "invocations"):
+            (self.run_dir / f"{name}.jsonl").unlink(missing_ok=True)
         self.database = MariaDb(self.run_dir / "mariadb")
         self._broken_image = ""
+        self.traces = TraceDaemon(self.run_dir / "traces.jsonl")
+        self.stacks: Stacks = {}
         self.cloud = Cloud(self.run_dir, scale=self.scale.retries, pace=self.scale.pace, port=port)
 
     @property
@@ -86,6 +93,7 @@ class World:
     # From nothing to a deployed stage.
 
     def open(self) -> None:
+        self.traces.start()
         self.database.start()
         if self._schema:
             self.load_schema()
@@ -103,6 +111,7 @@ class World:
         prerequisites.make_secrets(self.cloud, self.stage, self.database.master_secret())
         given = {"Stage": self.stage, "ApiBaseUrl": "http://127.0.0.1", **network.parameters(), **self._parameters}
         template, known = self._render(given)
+        self.stacks = resolve_stacks(template, known)
         slugs = template["Parameters"]["WorkflowSlugs"]["Default"]
         self._broken_image = prerequisites.broken_image(self.cloud)
         prerequisites.make_images(self.cloud, self.stage, known.get("WorkflowSlugs", slugs).split(","))
@@ -122,8 +131,7 @@ class World:
             "AWS_ENDPOINT_URL": self.cloud.endpoint,
             "DB_CA_FILE": str(self.database.ca_file),
             "PYTHONPATH": str(ROOT / "layers" / "fleet_control"),
-            "POWERTOOLS_TRACE_DISABLED": "true",
-            "AWS_XRAY_SDK_ENABLED": "false",
+            "AWS_XRAY_DAEMON_ADDRESS": self.traces.address,
         }
 
     def tune(self, values: Mapping[str, str]) -> None:
@@ -271,6 +279,7 @@ class World:
     def close(self) -> None:
         self.cloud.close()
         self.database.stop()
+        self.traces.close()
 
     def __enter__(self) -> Self:
         try:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from fleet_control.act.asg import AutoScaling
-from fleet_control.act.aws import client
+from fleet_control.act.aws import client, later
 from fleet_control.act.database import open_database
 from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
@@ -17,8 +17,8 @@ from fleet_control.errors import BadEvent, NotKept, UnknownEvent
 from fleet_control.flows.reconcile import Ports, Result, reconcile
 from fleet_control.messages.alarm import AlarmNotification
 from fleet_control.messages.eventbridge import GroupEvent, JobQueued
-from fleet_control.messages.parse import parse_job_queued, parse_nudge, queue_batch
-from fleet_control.messages.queue import QueueBatch, QueueMessage
+from fleet_control.messages.nudge import parse_job_queued, parse_nudge
+from fleet_control.messages.queue import QueueBatch, QueueMessage, queue_batch
 from fleet_control.settings import ReconcileSettings, environment
 from fleet_control.telemetry import Telemetry
 
@@ -80,6 +80,8 @@ def _count_unknown(result: Result, kind: type) -> None:
         telemetry.count(UNKNOWN.get(kind, "UnknownWorkflows"), result.unknown)
     if result.unknown_workflows:
         telemetry.count("UnknownWorkflows", result.unknown_workflows)
+    if result.unknown_tags:
+        telemetry.count("UnknownTags", result.unknown_tags)
 
 
 def _gauge_launches(result: Result) -> None:
@@ -114,7 +116,7 @@ def ports() -> Ports:
         workers=Workers(database),
         groups=AutoScaling(client("autoscaling"), settings.stage),
         ec2=Ec2(client("ec2"), settings.stage),
-        scale_in=Machine(client("stepfunctions"), settings.scale_in_machine_arn),
+        scale_in=Machine(later("stepfunctions"), settings.scale_in_machine_arn),
         recorder=telemetry,
     )
 

@@ -136,4 +136,6 @@ class Deployment:
         with custom.response_desk() as desk:
             for resource in resources:
                 if supply.is_custom(resource.kind):
-                    custom.create(self._cloud.functions, desk, resource.logical_id, resource.kind, resource.properties)
+                    about = (resource.logical_id, resource.kind, resource.properties)
+                    answer = custom.create(self._cloud.functions, desk, *about)
+                    self._cloud.journal.write("custom_resource", id=resource.logical_id, answer=answer)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lab.cloud.aws import Cloud
+from lab.secrecy import marked
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def make_secrets(cloud: Cloud, stage: str, master: Mapping[str, Any]) -> None:
     """The master's credentials, and those of the control plane's own user, whom the first deployment creates."""
     manager = cloud.client("secretsmanager")
     manager.create_secret(Name=f"/bp/{stage}/rds/master-credentials", SecretString=json.dumps(dict(master)))
-    own = {**master, "username": "fleet_control", "password": secrets.token_urlsafe(24)}
+    own = {**master, "username": "fleet_control", "password": marked()}
     manager.create_secret(Name=f"/bp/{stage}/rds/fleet-control", SecretString=json.dumps(own))
 
 

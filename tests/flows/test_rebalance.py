@@ -15,8 +15,8 @@ from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.scale_in import Ports as ScaleInPorts
 from fleet_control.flows.scale_in import scale_in
-from fleet_control.messages.parse import parse_scale_in, parse_spot
-from fleet_control.messages.tasks import InterruptionTask
+from fleet_control.messages.spot import parse_spot
+from fleet_control.messages.tasks import InterruptionTask, parse_scale_in
 
 from .fakes import NOW, Stage, ago, group_name, ports_of, refused
 

@@ -9,7 +9,7 @@ import pytest
 from fleet_control.act.asg import GroupInstance
 from fleet_control.errors import Blind, DatabaseUnavailable, LockBusy
 from fleet_control.flows.scale_in import Ports, scale_in
-from fleet_control.messages.parse import parse_scale_in
+from fleet_control.messages.tasks import parse_scale_in
 
 from .fakes import NOW, Stage, ago, group_name, ports_of
 

@@ -15,7 +15,7 @@ from fleet_control.flows.notices import Ports, receive
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.spot_interruption import respond
-from fleet_control.messages.parse import parse_spot
+from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
 
 from .fakes import NOW, Stage, ago, group_name, ports_of

@@ -16,9 +16,12 @@ import pytest
 from fleet_control.act import cloudformation
 from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.flows.reconcile import Result
+from fleet_control.messages.alarm import parse_alarm
 from fleet_control.messages.cloudformation import FleetSecret, TenantPools, parse_properties, parse_request
-from fleet_control.messages.parse import parse_alarm, parse_job_queued, parse_nudge, parse_scale_in, parse_spot
+from fleet_control.messages.nudge import parse_job_queued, parse_nudge
 from fleet_control.messages.schedule import parse_metrics_schedule
+from fleet_control.messages.spot import parse_spot
+from fleet_control.messages.tasks import parse_scale_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel

@@ -52,6 +52,10 @@ class Fleet:
         groups = self.api.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"]
         return dict(groups[0])
 
+    def pending(self) -> list[dict[str, Any]]:
+        """Members that are pending, as one answer told of them: a moment later they serve."""
+        return [one for one in self.group()["Instances"] if one["LifecycleState"] == "Pending"]
+
     def states(self) -> dict[str, str]:
         return {instance["InstanceId"]: instance["LifecycleState"] for instance in self.group()["Instances"]}
 

@@ -12,8 +12,8 @@ def test_capacity_is_only_recorded_and_instances_come_later(fleet: Fleet) -> Non
     fleet.desire(2)
     assert fleet.group()["DesiredCapacity"] == 2
     assert "InService" not in fleet.states().values()
-    until(lambda: list(fleet.states().values()) == ["Pending", "Pending"])
-    assert not any(instance["ProtectedFromScaleIn"] for instance in fleet.group()["Instances"])
+    first = until(fleet.pending)
+    assert not any(instance["ProtectedFromScaleIn"] for instance in first)
     ids = fleet.in_service(2)
     assert all(instance["ProtectedFromScaleIn"] for instance in fleet.group()["Instances"])
     assert sorted(until(lambda: len(fleet.running) == 2 and fleet.running)) == sorted(ids)

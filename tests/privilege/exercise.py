@@ -2,7 +2,7 @@
 
 A process of its own, because the emulated account is global to one. What it leaves in the directory it is given:
 `run/` is what any run leaves behind, `evidence/` what can be asked of a running stage, `markers.json` its secrets.
-Tracing is on, with the segments kept; nothing is scaled but times.
+Nothing is scaled but times.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from lab.backend import Backend
-from lab.cloud import custom, runtime
+from lab.cloud import custom
 from lab.cloud.groups import Pace
 from lab.payloads import Payloads
 from lab.workers import WorkerPace, Workers
 from lab.world import Scale, World
 
 from .evidence import Recording, collect, log_statements
-from .traces import TraceDaemon, sampled_headers
 
 VIDEO, SWAP = "image-to-video", "face-swap"
 STAGE = "staging"
@@ -49,19 +47,6 @@ APPLICATION = (
 
 class Unheard(Exception):  # noqa: N818 - what happened
     """Something that had to come did not come in time; the text says what."""
-
-
-class TracedWorld(World):
-    """Functions trace, as they do on Lambda, to a daemon that keeps what it hears."""
-
-    def __init__(self, run_dir: Path, daemon: TraceDaemon) -> None:
-        super().__init__(run_dir, STAGE, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": "1"})
-        self._daemon = daemon
-
-    def _overrides(self) -> dict[str, str]:
-        kept = super()._overrides()
-        del kept["POWERTOOLS_TRACE_DISABLED"], kept["AWS_XRAY_SDK_ENABLED"]
-        return kept | {"AWS_XRAY_DAEMON_ADDRESS": self._daemon.address}
 
 
 class Exercise:
@@ -275,11 +260,8 @@ FUNCTIONS = (
 def main(directory: Path) -> None:
     recording = Recording(directory)
     with (
-        TraceDaemon(directory / "evidence" / "traces.jsonl") as daemon,
-        patch.object(runtime.Invocation, "headers", sampled_headers),
-        recording.of_invocations(),
         recording.of_answers(),
-        TracedWorld(directory / "run", daemon) as world,
+        World(directory / "run", STAGE, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": "1"}) as world,
     ):
         recording.watch(world)
         began = time.time()

@@ -8,10 +8,10 @@ import pytest
 from fleet_control.act.asg import TERMINATE_HOOK
 from fleet_control.decide.model import Policy
 
+from lab.iam.resolve import Stack, resolve_stacks
 from lab.render import Template, render
 
 from .conftest import PARAMETERS, ROOT, properties_of, resolved
-from .resolve import Stack, resolve_stacks
 
 
 @pytest.fixture(scope="session")

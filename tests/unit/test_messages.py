@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fleet_control.errors import BadEvent, UnknownEvent
-from fleet_control.messages.alarm import AlarmNotification
+from fleet_control.messages.alarm import AlarmNotification, parse_alarm
 from fleet_control.messages.eventbridge import (
     GroupEvent,
     InstanceStateChange,
@@ -17,16 +17,10 @@ from fleet_control.messages.eventbridge import (
     RebalanceRecommendation,
     TerminateAction,
 )
-from fleet_control.messages.parse import (
-    parse_alarm,
-    parse_job_queued,
-    parse_nudge,
-    parse_scale_in,
-    parse_spot,
-    queue_batch,
-)
-from fleet_control.messages.queue import QueueBatch
-from fleet_control.messages.tasks import DrainOnItsWay, InterruptionTask, Notice, ScaleInTask, Tick
+from fleet_control.messages.nudge import parse_job_queued, parse_nudge
+from fleet_control.messages.queue import QueueBatch, queue_batch
+from fleet_control.messages.spot import parse_spot
+from fleet_control.messages.tasks import DrainOnItsWay, InterruptionTask, Notice, ScaleInTask, Tick, parse_scale_in
 
 EVENTS = Path(__file__).parents[2] / "events"
 INSTANCE = "i-0a1b2c3d4e5f60718"

@@ -24,7 +24,7 @@ def environment() -> Mapping[str, str]:
 class Settings(BaseModel):
     """Base: how a model is read from an environment. Every function knows its stage."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     stage: Literal["staging", "production"]
 

@@ -6,18 +6,21 @@ Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handle
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any, Protocol
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from fleet_control.errors import BadEvent, FleetControlError, UnknownEvent
 from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+# Powertools would import some twenty libraries to trace what it finds. These are what a function has to call with.
+_TRACED = ("botocore", "pymysql")
 Handler = Callable[[dict[str, Any], Any], Any]
 
 
@@ -39,14 +42,15 @@ class Telemetry:
         return Logger(service=self._service, utc=True, use_rfc3339=True)
 
     @cached_property
-    def metrics(self) -> Metrics:
-        metrics = Metrics(service=self._service, namespace=NAMESPACE)
+    def metrics(self) -> EphemeralMetrics:
+        # Powertools' other kind shares its dimensions among all services of a process.
+        metrics = EphemeralMetrics(service=self._service, namespace=NAMESPACE)
         metrics.set_default_dimensions(Stage=environment().get("STAGE", "unknown"))
         return metrics
 
     @cached_property
     def tracer(self) -> Tracer:
-        return Tracer(service=self._service)
+        return Tracer(service=self._service, patch_modules=[name for name in _TRACED if name in sys.modules])
 
     def count(self, name: str, value: float = 1) -> None:
         """A health metric of this invocation; sent with the others when it ends."""

@@ -13,14 +13,13 @@ from fleet_control.act.jobs import AUDIT, Row
 # row is looked up for draining workers alone. Both are reads from the end of the index on worker_id.
 _WORKERS = """
 SELECT w.id, w.worker_id, w.is_approved, w.is_draining, w.last_seen_at, w.created_at,
-       active.created_at AS active_at, drain.id AS drain_id, drain.event AS drain_event,
-       drain.metadata AS drain_metadata, drain.created_at AS drain_at
+       (SELECT a.created_at FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1) AS active_at,
+       drain.id AS drain_id, drain.event AS drain_event, drain.metadata AS drain_metadata,
+       drain.created_at AS drain_at
 FROM comfy_ui_workers w
-LEFT JOIN worker_audit_logs active ON active.id = (
-    SELECT a.id FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1)
-LEFT JOIN worker_audit_logs drain ON w.is_draining = 1 AND drain.id = (
+LEFT JOIN worker_audit_logs drain ON drain.id = IF(w.is_draining, (
     SELECT a.id FROM worker_audit_logs a
-    WHERE a.worker_id = w.id AND a.event IN ('fleet_drained', 'fleet_undrained') ORDER BY a.id DESC LIMIT 1)
+    WHERE a.worker_id = w.id AND a.event IN ('fleet_drained', 'fleet_undrained') ORDER BY a.id DESC LIMIT 1), NULL)
 WHERE w.registration_source = 'fleet' AND w.worker_id {which}
 """
 
@@ -43,6 +42,11 @@ MOST_REGISTRATIONS = 500
 TERMINATING = "terminating"
 STRONGER_THAN_TERMINATING = ("spot_interruption", "instance_terminated")
 """An interruption knows until when jobs may run; of an instance that is gone there is nothing left to wait for."""
+
+HOLDS_LEASE = """
+SELECT id FROM ai_job_dispatches
+WHERE worker_id = %s AND status = 'leased' AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1
+"""
 
 LOCK = "SELECT id, is_draining FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
 DRAIN = """
@@ -132,7 +136,7 @@ class Workers:
         with self._database.transaction() as transaction:
             if not self._stands(transaction, row_id, drain_id):
                 return False
-            if transaction.query(LEASES_OF + " AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1", (instance_id,)):
+            if transaction.query(HOLDS_LEASE, (instance_id,)):
                 return False
             metadata = {"reason": reason, "committed": True}
             transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", metadata))

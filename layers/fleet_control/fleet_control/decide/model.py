@@ -223,6 +223,8 @@ class Fleet:
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
     launches: LaunchHistory = LaunchHistory()
+    unknown_tags: tuple[str, ...] = ()
+    """Tags of the group that look like policy and are none: misspelt, most likely, and without effect."""
 
     @property
     def demand(self) -> int:

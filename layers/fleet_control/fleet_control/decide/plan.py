@@ -156,6 +156,8 @@ def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
         have += f"; {len(needs.undo)} of our drains undone first"
     if fleet.unknown_workflows:
         have += f"; no workflow is named {', '.join(fleet.unknown_workflows)}"
+    if fleet.unknown_tags:
+        have += f"; no policy is read from {', '.join(fleet.unknown_tags)}"
     return f"{want}, {have}{clamps}"
 
 

@@ -20,7 +20,7 @@ from fleet_control.decide.model import Policy
 from fleet_control.errors import Blind, Hold
 from fleet_control.flows.policy import read_policy
 from fleet_control.messages.eventbridge import InterruptionWarning, RebalanceRecommendation, TerminateAction
-from fleet_control.messages.parse import SpotNotice
+from fleet_control.messages.spot import SpotNotice
 from fleet_control.messages.tasks import Notice
 from fleet_control.telemetry import Recorder
 

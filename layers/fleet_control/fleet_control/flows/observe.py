@@ -17,7 +17,7 @@ from fleet_control.decide.overdue import any_overdue
 from fleet_control.decide.pickup import old_drains
 from fleet_control.flows import rows
 from fleet_control.flows.launches import with_launches
-from fleet_control.flows.policy import read_policies
+from fleet_control.flows.policy import read_policies, unknown_tags
 
 
 class JobReads(Protocol):
@@ -146,6 +146,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
         unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
+        unknown_tags=unknown_tags(group),
     )
 
 

@@ -16,6 +16,7 @@ from fleet_control.decide.capacity import Size, still_right
 from fleet_control.decide.losses import Losses, Requeue
 from fleet_control.decide.model import ZOMBIE, Fleet, HeldFleet, Observation, Worker
 from fleet_control.decide.plan import FleetPlan, Plan, plan
+from fleet_control.decide.turn import in_turn
 from fleet_control.errors import FleetControlError, Hold
 from fleet_control.flows.drains import WayDown
 from fleet_control.flows.hooks import HookPorts, give
@@ -41,7 +42,8 @@ class Ports:
 @dataclass(slots=True)
 class Result:
     """`outcome` is acted, busy (somebody else looks this moment) or hold (blind: nothing was changed). `unknown` counts
-    what the trigger was about and no fleet is, `unknown_workflows` what tags name and the database does not know."""
+    what the trigger was about and no fleet is, `unknown_workflows` what tags name and the database does not know,
+    `unknown_tags` the tags that look like policy and are none."""
 
     outcome: str
     reason: str = ""
@@ -54,6 +56,7 @@ class Result:
     """Seconds for which AWS has refused to launch, by fleet."""
     breakers: tuple[str, ...] = ()
     """Fleets whose launches never register: their breaker is open."""
+    unknown_tags: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -71,8 +74,12 @@ def reconcile(ports: Ports, trigger: str, about: frozenset[str] = frozenset()) -
                 ports.recorder.decision(fleet="*", rule="busy", reason="another look is under way", trigger=trigger)
                 return Result("busy", "another look is under way")
             observation = observe(ports.jobs, ports.workers, ports.groups, ports.ec2, ports.scale_in)
-            decided = plan(observation, ports.worker_limit)
-            result = act(ports, observation, decided, trigger)
+            turn = in_turn(plan(observation, ports.worker_limit), observation.now)
+            result = act(ports, observation, turn.plan, trigger)
+            if turn.put_off:
+                ports.recorder.decision(
+                    fleet="*", rule="put off", reason=turn.reason, numbers=dict(turn.put_off), trigger=trigger
+                )
             result.unknown = _unknown(ports.recorder, observation, trigger, about)
             return result
     except Hold as hold:
@@ -96,6 +103,7 @@ def act(ports: Ports, observation: Observation, decided: Plan, trigger: str) -> 
     result.blocked = {p.fleet: p.blocked_seconds for p in decided.fleets if p.blocked_seconds is not None}
     result.breakers = tuple(p.fleet for p in decided.fleets if p.breaker_open)
     result.unknown_workflows = sum(len(fleet.unknown_workflows) for fleet in observation.fleets)
+    result.unknown_tags = sum(len(fleet.unknown_tags) for fleet in observation.fleets)
     result.failures += clean_up(ports, decided.losses)
     fleets: dict[str, Fleet | HeldFleet] = {fleet.name: fleet for fleet in observation.fleets}
     fleets |= {fleet.name: fleet for fleet in observation.held}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore", populate_by_name=True)
 
 
 class QueueMessage(_Model):
@@ -19,3 +19,11 @@ class QueueMessage(_Model):
 
 class QueueBatch(_Model):
     messages: tuple[QueueMessage, ...] = Field(alias="Records", min_length=1)
+
+
+def queue_batch(event: Any) -> QueueBatch | None:
+    """Messages of a queue, each still to be parsed; None for anything else."""
+    try:
+        return QueueBatch.model_validate(event)
+    except ValidationError:
+        return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime
+from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, TypeAdapter
+
+from fleet_control.messages.parse import parse
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
 
 
 class Tick(_Model):
@@ -82,3 +84,8 @@ class InterruptionTask(_Model):
 
     step: Literal["respond"]
     notice: Notice
+
+
+def parse_scale_in(event: Any) -> ScaleInTask:
+    """Raises BadEvent, UnknownEvent."""
+    return parse(TypeAdapter(ScaleInTask), (ScaleInTask,), event)

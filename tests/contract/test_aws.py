@@ -33,7 +33,7 @@ def test_descriptions_of_services_are_read_without_ordered_dicts(no_clients: Non
 
 
 def test_an_sdk_that_reads_its_descriptions_otherwise_is_let(no_clients: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = JSONFileLoader._load_file
+    read = JSONFileLoader._load_file  # type: ignore[attr-defined]
 
     def of_tomorrow(self: JSONFileLoader, path: str, opens: Any, *, encoding: str) -> Any:
         assert encoding == "utf-8"
@@ -41,7 +41,7 @@ def test_an_sdk_that_reads_its_descriptions_otherwise_is_let(no_clients: None, m
 
     def calls_it(self: JSONFileLoader, path: str) -> Any:
         found = (
-            self._load_file(path + end, opens, encoding="utf-8")
+            self._load_file(path + end, opens, encoding="utf-8")  # type: ignore[attr-defined]
             for end, opens in ((".json", open), (".json.gz", gzip.open))
         )
         return next((data for data in found if data is not None), None)

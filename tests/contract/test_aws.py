@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.loaders import JSONFileLoader
 from fleet_control.act.asg import AutoScaling, Group
 from fleet_control.act.aws import client, later, parse_only
 from fleet_control.act.ec2 import Ec2, Ec2Instance
@@ -28,6 +30,25 @@ def test_descriptions_of_services_are_read_without_ordered_dicts(no_clients: Non
     loaded = client("autoscaling").meta.service_model.metadata
     assert loaded["endpointPrefix"] == "autoscaling"
     assert type(loaded) is dict
+
+
+def test_an_sdk_that_reads_its_descriptions_otherwise_is_let(no_clients: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = JSONFileLoader._load_file  # type: ignore[attr-defined]
+
+    def of_tomorrow(self: JSONFileLoader, path: str, opens: Any, *, encoding: str) -> Any:
+        assert encoding == "utf-8"
+        return read(self, path, opens)
+
+    def calls_it(self: JSONFileLoader, path: str) -> Any:
+        found = (
+            self._load_file(path + end, opens, encoding="utf-8")  # type: ignore[attr-defined]
+            for end, opens in ((".json", open), (".json.gz", gzip.open))
+        )
+        return next((data for data in found if data is not None), None)
+
+    monkeypatch.setattr(JSONFileLoader, "_load_file", of_tomorrow, raising=False)
+    monkeypatch.setattr(JSONFileLoader, "load_file", calls_it)
+    assert client("autoscaling").meta.service_model.metadata["endpointPrefix"] == "autoscaling"
 
 
 def test_a_client_for_later_is_made_when_it_is_first_asked(no_clients: None) -> None:

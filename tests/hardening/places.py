@@ -95,6 +95,11 @@ class Stage:
         until(lambda: len(self.happened("invocation", function=name)) >= count, seconds=15)
         return self.happened("invocation", function=name)
 
+    def answered_batches(self, messages: int, besides: int = 0) -> list[dict[str, Any]]:
+        """Reconcile's invocations, once so many queued messages were looked at and `besides` other calls answered."""
+        until(lambda: sum(batch["messages"] for batch in self.happened("batch")) >= messages, seconds=30)
+        return self.answered("reconcile", len(self.happened("batch")) + besides)
+
     def written(self) -> list[str]:
         """AWS calls of functions that are not reads."""
         calls = [e for e in self.happened("aws_call") if str(e.get("caller")).startswith("bp-staging-")]

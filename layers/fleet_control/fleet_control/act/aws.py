@@ -7,10 +7,9 @@ start an import and is used by nobody here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from botocore.config import Config
 from botocore.loaders import JSONFileLoader
@@ -31,13 +30,16 @@ class _PlainDicts(JSONFileLoader):
     """Reads the SDK's descriptions of services into plain dicts, which keep their order as its ordered ones do.
 
     Those are built by a call in Python for every object of megabytes of JSON: a fifth to a third of a client's cost.
+    The method is botocore's own affair, and the SDK is the runtime's: one that calls it otherwise, or not at all, only
+    starts more slowly.
     """
 
-    def _load_file(self, full_path: str, open_method: Callable[[str, str], IO[bytes]]) -> Any:
-        if not Path(full_path).is_file():
-            return None
-        with open_method(full_path, "rb") as file:
-            return from_json(file.read())
+    def _load_file(self, *where: Any, **more: Any) -> Any:
+        match where:
+            case (str() as path, opens) if callable(opens) and not more and Path(path).is_file():
+                with opens(path, "rb") as file:
+                    return from_json(file.read())
+        return super()._load_file(*where, **more)  # type: ignore[misc] # private, so the stubs leave it out
 
 
 @cache

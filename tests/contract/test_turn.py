@@ -114,7 +114,7 @@ def test_a_pool_that_vanishes_is_cleaned_up_in_turns_jobs_before_rows(look: Look
     assert first == short + 4 * MOST["requeue"] + 6 * MOST["remove"]
     assert second == short + 4 * 50 + 6 * MOST["remove"]
     left = [(rows(root, "ai_job_dispatches WHERE status = 'leased'"), rows(root, "comfy_ui_workers"))]
-    while look() > READS:
+    while look() > short:
         left.append((rows(root, "ai_job_dispatches WHERE status = 'leased'"), rows(root, "comfy_ui_workers")))
     assert left == [(0, 150), (0, 100), (0, 50), (0, 0)]
 

@@ -74,6 +74,14 @@ def test_certificates_lie_where_every_function_looks(builds: Callable[[str], Bui
     assert "BEGIN CERTIFICATE" in (build.folder / "DependenciesLayer" / path.relative_to("/opt")).read_text()
 
 
+def test_every_path_that_a_variable_names_is_shipped(builds: Callable[[str], Build], architecture: str) -> None:
+    build = builds(architecture)
+    variables = build.template["Globals"]["Function"]["Environment"]["Variables"].values()
+    named = [Path(value).relative_to("/opt") for value in variables if str(value).startswith("/opt/")]
+    assert named
+    assert [path for path in named if not any((build.folder / layer / path).exists() for layer in LIMITS)] == []
+
+
 def test_functions_are_nothing_but_their_own_code(builds: Callable[[str], Build], architecture: str) -> None:
     build = builds(architecture)
     for properties in build.of_type("Function").values():

@@ -152,7 +152,7 @@ The control plane runs; every fleet is at zero. In another terminal, in this dir
              aws --endpoint-url {endpoint} --region us-east-1 autoscaling describe-auto-scaling-groups
   database   MYSQL_PWD={database.root.password} {login} --ssl-ca={database.ca_file} bp
   records    {visit.run}/journal.jsonl, {visit.run}/logs/
-  debugging  sam local invoke ReconcileFunction -e events/reconcile_tick.json --env-vars events/local-env.json
+  debugging  .venv/bin/sam local invoke ReconcileFunction -e events/reconcile_tick.json --env-vars events/local-env.json
              (docs/debugging.md)
 
 Ctrl-C stops everything. What happens:

@@ -66,6 +66,12 @@ class Blind(Hold):
     reason = "aws api unreadable"
 
 
+class LockBusy(Hold):
+    """Somebody else holds the stage's lock; their look counts as ours."""
+
+    reason = "lock busy"
+
+
 class DatabaseBusy(FleetControlError):
     """A row was locked for too long, or a deadlock chose us: the transaction was rolled back and may be repeated."""
 

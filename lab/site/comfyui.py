@@ -128,7 +128,8 @@ class FakeComfyUi:
     def _delete(self, body: Mapping[str, Any]) -> Answer:
         now = time.monotonic()
         with self._lock:
-            for number in body.get("delete", []):
+            doomed = list(self._prompts) if body.get("clear") else body.get("delete", [])
+            for number in doomed:
                 if number in self._prompts and self._prompts[number].start > now:
                     del self._prompts[number]
         return Answer(200)

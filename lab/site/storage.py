@@ -13,7 +13,6 @@ from typing import Any
 from lab.site.answers import Answer, Question
 
 PREFIX = "/storage/"
-VALID_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,14 @@ class Storage:
         self.downloads: list[str] = []
         self.uploads: dict[int, list[Stored]] = {}
         self.away = False
+        self.valid_seconds = 3600
 
     def sign(self, base: str, tenant: str, job: int) -> Urls:
         folder = f"{PREFIX}tenants/{tenant}/ai-jobs/{job}"
         return Urls(self.url(base, "GET", f"{folder}/input.png"), self.url(base, "PUT", f"{folder}/output-lab.mp4"))
 
-    def url(self, base: str, method: str, path: str, seconds: float = VALID_SECONDS) -> str:
-        expires = int(time.time() + seconds)
+    def url(self, base: str, method: str, path: str) -> str:
+        expires = int(time.time() + self.valid_seconds)
         return f"{base}{path}?Expires={expires}&Signature={self._signature(method, path, expires)}"
 
     def payload(self, job: int, seconds: float, urls: Urls) -> dict[str, Any]:

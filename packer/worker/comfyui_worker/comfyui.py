@@ -96,6 +96,11 @@ class ComfyUi:
         self._ask("POST", "/queue", json={"delete": [prompt]})
         self._ask("POST", "/interrupt", json={"prompt_id": prompt})
 
+    def clear(self) -> None:
+        """Stop all it has: on this machine it works for us alone, so it can only be what a dead process left."""
+        self._ask("POST", "/queue", json={"clear": True})
+        self._ask("POST", "/interrupt", json={})
+
     def running(self, prompt: str) -> bool:
         return self._queued(prompt)
 

@@ -121,11 +121,13 @@ class Worker:
         self._ending.wait(min(refused.retry_after or 0.0, 20 * self._settings.poll_interval))
 
     def _give_back_what_was_left(self) -> None:
-        """A process before this one ended in the middle of a job, whose lease might lie hours ahead."""
+        """A process before this one ended in the middle of a job, whose lease might lie hours ahead, and its prompt
+        would keep ComfyUI busy."""
         lease = self._state.lease()
         if lease is None or not self._backend.token:
             return
         try:
+            persist(self._comfyui.clear, self._settings.comfyui_patience, self._ending.wait)
             persist(lambda: self._backend.requeue(lease, RESTARTED), self._settings.retry_limit, self._ending.wait)
             self._log.say("requeued", dispatch_id=lease.dispatch_id, why=RESTARTED)
         except (RefusedError, AwayError) as error:

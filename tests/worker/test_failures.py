@@ -208,3 +208,18 @@ def test_an_input_whose_address_has_expired_fails_without_showing_it(stand: Stan
     stand.until(lambda: stand.status(dispatch) == "failed")
     said = stand.job(dispatch)["last_error"]
     assert said == "the input could not be transferred: storage answers HTTP 403"
+
+
+def test_a_worker_killed_while_it_completes_does_not_give_back_what_may_be_done(stand: Stand) -> None:
+    """The backend keeps the token on a completed row: given back, the job would be done twice."""
+    stand.instance().lost_answers = frozenset({"complete"})
+    dispatch = stand.submit(1, 0.1)
+    stand.start()
+    stand.until(lambda: stand.status(dispatch) == "completed")
+    stand.end(number=signal.SIGKILL)
+    stand.instance().lost_answers = frozenset()
+    after = stand.submit(2, 0.1)
+    stand.start()
+    stand.until(lambda: stand.status(after) == "completed")
+    assert stand.status(dispatch) == "completed"
+    assert "requeued" not in stand.audits(dispatch)

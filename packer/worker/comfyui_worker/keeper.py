@@ -70,26 +70,29 @@ class Keeper:
             raise
 
     def settle(self, call: Callable[[Lease], None], seconds: float) -> None:
-        """Tell the backend how the job ended, trying for so many seconds; from now on nobody gives it back.
+        """Tell the backend how the job ended, trying for so many seconds.
 
-        Raises LeaseLostError when it is too late for that, AwayError when the backend stays away.
+        Nobody gives the job back from now on, not even when this fails: the backend may have heard it, keeps the token
+        on a completed row, and would hand the job out again. Raises LeaseLostError when it is too late, AwayError when
+        the backend stays away.
         """
         with self._settling:
             self.check()
+            self._over.set()
             try:
                 persist(lambda: call(self._lease), min(seconds, max(1.0, self._ending.left())))
             except RefusedError as refused:
                 if refused.status not in GONE:
                     raise
                 raise LeaseLostError(str(refused)) from refused
-            self._over.set()
 
     def _keep(self) -> None:
         due = time.monotonic() + self._interval
         while not self._over.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
             if self._ending.left() <= self._margin:
                 self._give_back()
-            elif time.monotonic() >= due:
+                return
+            if time.monotonic() >= due:
                 due = time.monotonic() + self._beat()
 
     def _beat(self) -> float:
@@ -116,7 +119,7 @@ class Keeper:
             except AwayError as away:
                 self._lose(f"could not be given back: {away}")
             else:
-                self._log.say("requeued", dispatch_id=self._lease.dispatch_id, reason=self._ending.reason)
+                self._log.say("requeued", dispatch_id=self._lease.dispatch_id, why=self._ending.reason)
                 self._lose(f"given back: {self._ending.reason}")
 
     def _lose(self, why: str) -> None:

@@ -11,7 +11,7 @@ from comfyui_worker.backend import Backend
 from comfyui_worker.comfyui import ComfyUi
 from comfyui_worker.ending import Ending
 from comfyui_worker.errors import AwayError, ComfyUiAwayError, ComfyUiDeadError, GiveUpError, RefusedError
-from comfyui_worker.jobs import Job
+from comfyui_worker.jobs import Job, Lease
 from comfyui_worker.log import Log
 from comfyui_worker.retry import pauses, persist
 from comfyui_worker.settings import Settings
@@ -38,7 +38,7 @@ class Worker:
             settings.comfyui_base_url, settings.worker_id, min(ANSWER_SECONDS, settings.comfyui_patience)
         )
         self._state = State(settings.state_directory, settings.worker_id)
-        self._work = Work(settings, self._backend, self._comfyui, ending, log)
+        self._work = Work(settings, self._backend, self._comfyui, state=self._state, ending=ending, log=log)
         self._capabilities: dict[str, Any] = {}
         self._pauses = self._new_pauses(5)
 
@@ -55,11 +55,13 @@ class Worker:
         """One poll, and the job that came of it. No job is asked for that could not be run."""
         self._wait_for_comfyui()
         job = None if self._ending.begun else self._poll()
-        if job is not None:
-            self._log.say("leased", dispatch_id=job.lease.dispatch_id)
-            self._state.keep_lease(job.lease)
+        if job is None:
+            return
+        self._log.say("leased", dispatch_id=job.lease.dispatch_id)
+        if self._ending.begun:  # while the poll was under way
+            self._give_back(job.lease, self._ending.reason)
+        else:
             self._work.do(job)
-            self._state.forget_lease()
 
     def _poll(self) -> Job | None:
         try:
@@ -126,13 +128,20 @@ class Worker:
         lease = self._state.lease()
         if lease is None or not self._backend.token:
             return
+        self._give_back(lease, RESTARTED)
+        self._state.forget_lease()
         try:
             persist(self._comfyui.clear, self._settings.comfyui_patience, self._ending.wait)
-            persist(lambda: self._backend.requeue(lease, RESTARTED), self._settings.retry_limit, self._ending.wait)
-            self._log.say("requeued", dispatch_id=lease.dispatch_id, why=RESTARTED)
+        except ComfyUiAwayError as away:
+            raise ComfyUiDeadError(str(away)) from away
+
+    def _give_back(self, lease: Lease, reason: str) -> None:
+        seconds = min(self._settings.retry_limit, self._ending.left())
+        try:
+            persist(lambda: self._backend.requeue(lease, reason), seconds)
+            self._log.say("requeued", dispatch_id=lease.dispatch_id, why=reason)
         except (RefusedError, AwayError) as error:
             self._log.say("abandoned", dispatch_id=lease.dispatch_id, why=str(error))
-        self._state.forget_lease()
 
     def _leave(self) -> None:
         if not self._backend.token:

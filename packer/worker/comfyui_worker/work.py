@@ -28,6 +28,7 @@ from comfyui_worker.log import Log
 from comfyui_worker.rendering import Limits, Rendered, Rendering
 from comfyui_worker.retry import persist
 from comfyui_worker.settings import Settings
+from comfyui_worker.state import State
 from comfyui_worker.transfer import upload
 
 COMFYUI_DEAD, TROUBLE = "comfyui_dead", "worker_trouble"
@@ -36,14 +37,17 @@ COMFYUI_DEAD, TROUBLE = "comfyui_dead", "worker_trouble"
 class Work:
     """Does jobs with what one worker has. Every job ends completed, failed, given back, or as somebody else's."""
 
-    def __init__(self, settings: Settings, backend: Backend, comfyui: ComfyUi, ending: Ending, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, backend: Backend, comfyui: ComfyUi, *, state: State, ending: Ending, log: Log
+    ) -> None:
         self._settings, self._backend, self._comfyui = settings, backend, comfyui
-        self._ending, self._log = ending, log
+        self._state, self._ending, self._log = state, ending, log
         self._storage = new_session()
         self._cache = AssetCache(settings.cache_directory, settings.cache_max_bytes)
 
     def do(self, job: Job) -> None:
         """Raises ComfyUiDeadError or OSError when this machine cannot go on; the job has been given back by then."""
+        self._state.keep_lease(job.lease)
         with self._keeper(job.lease) as keeper:
             try:
                 self._finish(job, keeper)
@@ -62,6 +66,8 @@ class Work:
             except Exception as error:  # noqa: BLE001 - a payload that breaks us must not break the next worker, too
                 self._say("bug", job, traceback.format_exc())
                 self._fail(keeper, job, f"the worker could not handle the job ({type(error).__name__})")
+            finally:
+                self._state.forget_lease()
 
     def _keeper(self, lease: Lease) -> Keeper:
         return Keeper(
@@ -79,7 +85,7 @@ class Work:
             persist(lambda: self._comfyui.view(file, result), self._settings.comfyui_patience, keeper.wait)
             self._deliver(job, keeper, result)
             about = _output(result, file, rendered)
-        keeper.settle(lambda lease: self._backend.complete(lease, rendered.prompt, about), self._settings.retry_limit)
+        self._tell(keeper, lambda lease: self._backend.complete(lease, rendered.prompt, about))
         self._log.say("completed", dispatch_id=job.lease.dispatch_id, bytes=about["size"])
 
     def _rendered(self, job: Job, keeper: Keeper, scratch: Path) -> Rendered:
@@ -111,11 +117,16 @@ class Work:
     def _settle(self, keeper: Keeper, job: Job, tell: Callable[[Lease], None]) -> None:
         """A lease that was lost meanwhile is another's concern; one that nobody could be told of runs out."""
         try:
-            keeper.settle(tell, self._settings.retry_limit)
+            self._tell(keeper, tell)
         except LeaseLostError as lost:
             self._say("fenced", job, str(lost))
         except (AwayError, RefusedError) as error:
             self._say("abandoned", job, str(error))
+
+    def _tell(self, keeper: Keeper, tell: Callable[[Lease], None]) -> None:
+        """The lease is forgotten first: the next process must not give back what the backend may know as done."""
+        self._state.forget_lease()
+        keeper.settle(tell, self._settings.retry_limit)
 
     def _say(self, event: str, job: Job, why: str) -> None:
         self._log.say(event, dispatch_id=job.lease.dispatch_id, why=why)

@@ -41,9 +41,15 @@ class BackendApi:
         *,
         registrations_per_minute: int | None = 10,
         lease: dt.timedelta = LEASE,
+        token_mark: str = "",
     ) -> None:
         self._connect, self._storage, self._secret = connect, storage, fleet_secret
-        self._limit, self._lease = registrations_per_minute, lease
+        self._settings: dict[str, Any] = {
+            "registrations_per_minute": registrations_per_minute,
+            "lease": lease,
+            "token_mark": token_mark,
+        }
+        self._lease = lease
         self._free: list[tuple[Backend, Payloads]] = []
 
     def answer(self, question: Question) -> Answer:
@@ -127,10 +133,15 @@ class BackendApi:
         try:
             pair = self._free.pop()
         except IndexError:
-            backend = Backend(self._connect, registrations_per_minute=self._limit, lease=self._lease)
+            backend = Backend(self._connect, **self._settings)
             pair = (backend, Payloads(self._connect))
         try:
             yield pair
+        except AwayError:
+            # Both have gone with the server. One left broken would let a poll lease a job and then lose its answer.
+            for session in pair:
+                session.close()
+            raise
         finally:
             self._free.append(pair)
 

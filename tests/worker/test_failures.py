@@ -223,3 +223,16 @@ def test_a_worker_killed_while_it_completes_does_not_give_back_what_may_be_done(
     stand.until(lambda: stand.status(after) == "completed")
     assert stand.status(dispatch) == "completed"
     assert "requeued" not in stand.audits(dispatch)
+
+
+def test_after_an_outage_the_first_job_handed_out_is_done(stand: Stand, mariadb: MariaDb) -> None:
+    """No lease is made whose answer gets lost, as long as the database answers."""
+    first = stand.submit(1, 0.1)
+    stand.start()
+    stand.until(lambda: stand.status(first) == "completed")
+    mariadb.stop_for(0.5)
+    stand.backend.close()
+    stand.payloads.close()
+    second = stand.submit(2, 0.1)
+    stand.until(lambda: stand.status(second) == "completed")
+    assert stand.job(second)["attempts"] == 1

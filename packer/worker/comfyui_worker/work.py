@@ -64,7 +64,8 @@ class Work:
             except AwayError as away:
                 self._say("abandoned", job, f"the backend could not be told: {away}")
             except Exception as error:  # noqa: BLE001 - a payload that breaks us must not break the next worker, too
-                self._say("bug", job, traceback.format_exc())
+                where = "".join(traceback.format_tb(error.__traceback__))  # its text might quote a signed address
+                self._say("bug", job, f"{type(error).__name__}\n{where}")
                 self._fail(keeper, job, f"the worker could not handle the job ({type(error).__name__})")
             finally:
                 self._state.forget_lease()

@@ -138,9 +138,10 @@ class BackendApi:
         try:
             yield pair
         except AwayError:
-            # Both have gone with the server. One left broken would let a poll lease a job and then lose its answer.
+            # All have gone with the server. One left broken would let a poll lease a job and then lose its answer.
             for session in pair:
                 session.close()
+            self.close()
             raise
         finally:
             self._free.append(pair)

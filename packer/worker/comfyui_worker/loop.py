@@ -22,6 +22,8 @@ UNKNOWN, LIMIT_REACHED, REGISTERED_ALREADY, THROTTLED = 401, 403, 409, 429
 RESTARTED = "worker_restarted"
 LEAVE_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
+AWAY, AT_THE_DOOR = 3, 20
+"""The longest pause, in poll intervals, with a backend that is away, and at registration: all come from one address."""
 ALREADY = (
     "the backend knows this worker id already and its token is not on this disk: without a token nobody can "
     "deregister it, so this instance has to be replaced"
@@ -40,7 +42,7 @@ class Worker:
         self._state = State(settings.state_directory, settings.worker_id)
         self._work = Work(settings, self._backend, self._comfyui, state=self._state, ending=ending, log=log)
         self._capabilities: dict[str, Any] = {}
-        self._pauses = self._new_pauses(5)
+        self._pauses = self._new_pauses(AWAY)
 
     def run(self) -> None:
         """Raises GiveUpError when a restart would not help, ComfyUiDeadError when it might."""
@@ -73,7 +75,7 @@ class Worker:
             self._log.say("backend_away", error=str(away))
             self._ending.wait(next(self._pauses))
             return None
-        self._pauses = self._new_pauses(5)
+        self._pauses = self._new_pauses(AWAY)
         if job is None:
             self._ending.wait(self._settings.poll_interval)
         return job
@@ -95,7 +97,7 @@ class Worker:
         if self._backend.token:
             self._log.say("resumed")
             return
-        waits = self._new_pauses(20)
+        waits = self._new_pauses(AT_THE_DOOR)
         while not self._ending.begun and not self._registered():
             self._ending.wait(next(waits))
 
@@ -120,7 +122,7 @@ class Worker:
         if refused.status not in (THROTTLED, LIMIT_REACHED):
             raise GiveUpError(ALREADY if refused.status == REGISTERED_ALREADY else str(refused))
         self._log.say("throttled", error=str(refused), retry_after=refused.retry_after)
-        self._ending.wait(min(refused.retry_after or 0.0, 20 * self._settings.poll_interval))
+        self._ending.wait(min(refused.retry_after or 0.0, AT_THE_DOOR * self._settings.poll_interval))
 
     def _give_back_what_was_left(self) -> None:
         """A process before this one ended in the middle of a job, whose lease might lie hours ahead, and its prompt

@@ -24,7 +24,7 @@ def pauses(first: float, longest: float) -> Iterator[float]:
 def persist(call: Callable[[], T], seconds: float, pause: Callable[[float], object] = time.sleep) -> T:
     """Call again while the other side is away or throttles, for so many seconds; then its error is raised."""
     end = time.monotonic() + seconds
-    for wait in pauses(0.5, 10.0):
+    for wait in pauses(0.5, 5.0):
         try:
             return call()
         except (AwayError, RefusedError) as error:

@@ -5,7 +5,7 @@ import json
 
 from lab.site.comfyui import OUTPUT_SIZE
 
-from .stand import Stand
+from .stand import SLUG, Stand
 
 
 def test_a_job_is_downloaded_rendered_uploaded_and_completed(stand: Stand) -> None:
@@ -40,3 +40,13 @@ def test_secrets_tokens_and_signed_urls_are_never_logged(stand: Stand) -> None:
     log = stand.log("i-1").read_text()
     for secret in (token, 'fleet \\"secret', "Signature=", stand.job(dispatch)["lease_token"]):
         assert secret not in log
+
+
+def test_jobs_that_run_in_the_cloud_are_left_alone(stand: Stand) -> None:
+    elsewhere = stand.backend.submit(SLUG, tenant="acme", tenant_job_id=9, provider="cloud")
+    ours = stand.submit(1, 0.1)
+    stand.start()
+    stand.until(lambda: stand.status(ours) == "completed")
+    polls = stand.instance().calls.count("poll")
+    stand.until(lambda: stand.instance().calls.count("poll") > polls + 2)
+    assert stand.status(elsewhere) == "queued"

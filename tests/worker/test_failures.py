@@ -110,7 +110,7 @@ def test_comfyui_gone_for_good_gives_the_job_to_another_and_ends_the_worker(stan
 
 
 def test_a_comfyui_that_comes_back_renders_the_prompt_again(stand: Stand) -> None:
-    dispatch = stand.submit(1, 1.0)
+    dispatch = stand.submit(1, 2.0)
     stand.start()
     stand.until(lambda: "rendering" in stand.events())
     stand.instance().comfyui.set_state(comfyui.DEAD)

@@ -4,6 +4,8 @@ import signal
 import stat
 from collections.abc import Callable
 
+from lab.site import comfyui
+
 from .stand import SLUG, Stand
 
 HOPELESS = 78
@@ -82,18 +84,25 @@ def test_a_wrong_secret_and_an_unknown_workflow_are_not_tried_again(stand: Stand
 
 
 def test_nobody_registers_before_comfyui_answers(stand: Stand) -> None:
-    stand.site.boot("i-1", 1.0)
-    stand.start()
+    stand.instance().comfyui.set_state(comfyui.DEAD)
+    stand.start(COMFYUI_PATIENCE_SECONDS="10")
     stand.until(lambda: stand.instance().metadata.asked > 1)
-    assert stand.workers() == []
+    assert stand.instance().calls == []
+    stand.instance().comfyui.set_state(comfyui.UP)
     stand.until(lambda: stand.workers() == ["i-1"])
+
+
+def two_more_polls(stand: Stand) -> None:
+    """The second shows that the first was answered."""
+    polls = stand.instance().calls.count("poll")
+    stand.until(lambda: stand.instance().calls.count("poll") > polls + 1)
 
 
 def test_a_drained_worker_polls_on_and_gets_nothing(stand: Stand) -> None:
     stand.start()
     stand.until(lambda: "registered" in stand.events())
     stand.write("UPDATE comfy_ui_workers SET is_draining = 1")
+    two_more_polls(stand)
     dispatch = stand.submit(1, 0.1)
-    polls = stand.instance().calls.count("poll")
-    stand.until(lambda: stand.instance().calls.count("poll") > polls + 3)
+    two_more_polls(stand)
     assert stand.status(dispatch) == "queued"

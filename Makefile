@@ -35,7 +35,7 @@ bench: setup ## A tick and a publication at scale beside the straightforward way
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
-	@$(VENV)/mypy functions lab bench layers/fleet_control/fleet_control scripts tests
+	@$(VENV)/mypy functions lab bench layers/fleet_control/fleet_control packer/worker scripts tests
 	@PYTHONPATH=layers/fleet_control:. $(VENV)/lint-imports --no-logo
 
 build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (ARCHITECTURE=x86_64 for Intel)

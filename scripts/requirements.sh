@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the two lists of pins: hashed for what goes to Lambda, plain and for every supported Python for development.
+# Compiles the lists of pins: hashed for what goes to Lambda and to GPU instances, plain and for every supported Python for development.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,4 +12,6 @@ compile() { $tools/bin/uv pip compile --quiet --upgrade --no-header --no-annotat
 from_runtime=(--no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six --no-emit-package urllib3)
 compile --python-version 3.13 --generate-hashes "${from_runtime[@]}" \
   layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
+compile --python-version 3.11 --universal --generate-hashes \
+  packer/worker/requirements.in -o packer/worker/requirements.txt
 compile --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt

@@ -29,7 +29,10 @@ make_root() {
   say "Ubuntu $BASE_RELEASE from $mirror"
   rm -rf "$root"
   mkdir -p "$root"
-  debootstrap "${verify[@]}" --variant=minbase --include=systemd,systemd-sysv,python3,gpg,sudo noble "$root" "$mirror" >"$work/debootstrap.log"
+  # Every release of Ubuntu is made by the same recipe; an older debootstrap does not know this one's name.
+  debootstrap "${verify[@]}" --variant=minbase --merged-usr --include=systemd,systemd-sysv,python3,sudo \
+    noble "$root" "$mirror" /usr/share/debootstrap/scripts/gutsy >"$work/debootstrap.log" \
+    || { tail -5 "$root/debootstrap/debootstrap.log"; return 1; }
   for suite in noble noble-updates noble-security; do
     echo "deb $mirror $suite main restricted universe multiverse"
   done >"$root/etc/apt/sources.list"

@@ -90,7 +90,14 @@ def prepare(place: Path) -> Site:
 @contextmanager
 def running(site: Site) -> Iterator[Site]:
     """Both programs in the foreground, ended by id."""
-    fpm = [str(php_fpm()), "--nodaemonize", "--fpm-config", str(site.fpm_configuration()), "-c", str(DOCKER / "php.ini")]
+    fpm = [
+        str(php_fpm()),
+        "--nodaemonize",
+        "--fpm-config",
+        str(site.fpm_configuration()),
+        "-c",
+        str(DOCKER / "php.ini"),
+    ]
     commands = [
         fpm + (["--allow-to-run-as-root"] if os.geteuid() == 0 else []),
         [str(nginx()), "-c", str(site.nginx_configuration()), "-g", "daemon off;"],
@@ -121,4 +128,6 @@ def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def get(site: Site, path: str, **headers: str) -> requests.Response:
-    return requests.get(site.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=20)
+    return requests.get(
+        site.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=20
+    )

@@ -45,7 +45,11 @@ def strings(value: Any) -> Iterator[str]:
         for below in value:
             yield from strings(below)
     elif isinstance(value, str):
-        yield json.loads(value) if value.startswith('"') and value.endswith('"') and "${" not in value else value.strip('"')
+        yield (
+            json.loads(value)
+            if value.startswith('"') and value.endswith('"') and "${" not in value
+            else value.strip('"')
+        )
 
 
 def provisioners() -> list[tuple[str, Block]]:

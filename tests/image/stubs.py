@@ -29,6 +29,8 @@ class Desk:
     def calls(self) -> list[str]:
         return self._record.read_text().splitlines() if self._record.exists() else []
 
-    def run(self, *command: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str | Path, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         around = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder)} | environment
         return subprocess.run(command, env=around, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)

@@ -88,7 +88,12 @@ def test_entrypoint_runs_under_the_shell_that_the_image_has(tmp_path: Path) -> N
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "the command"
-    folders = ("storage/framework/views", "storage/framework/sessions", "storage/framework/cache/data", "bootstrap/cache")
+    folders = (
+        "storage/framework/views",
+        "storage/framework/sessions",
+        "storage/framework/cache/data",
+        "bootstrap/cache",
+    )
     assert all((tmp_path / name).is_dir() for name in folders)
 
 

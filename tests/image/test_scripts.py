@@ -13,7 +13,13 @@ import pytest
 from .hcl import PACKER, ROOT
 
 SHELL = sorted(
-    [*ROOT.glob("packer/**/*.sh"), *ROOT.glob("scripts/**/*.sh"), *ROOT.glob("docker/**/*.sh"), ROOT / ".ci/run", PACKER / "files/start-logs"]
+    [
+        *ROOT.glob("packer/**/*.sh"),
+        *ROOT.glob("scripts/**/*.sh"),
+        *ROOT.glob("docker/**/*.sh"),
+        ROOT / ".ci/run",
+        PACKER / "files/start-logs",
+    ]
 )
 TOOLS = Path(sys.executable).parent
 STEPS = [path for path in (PACKER / "scripts").glob("*.sh") if path.name != "common.sh"]
@@ -29,7 +35,9 @@ def values(path: Path, key: str) -> list[str]:
 
 
 def test_shellcheck_finds_nothing_in_any_script() -> None:
-    done = subprocess.run([TOOLS / "shellcheck", "--external-sources", *SHELL], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [TOOLS / "shellcheck", "--external-sources", *SHELL], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert len(SHELL) > 15
     assert done.returncode == 0, done.stdout
 
@@ -77,7 +85,9 @@ def test_units_that_serve_are_hardened(directive: str) -> None:
 
 
 def test_worker_and_comfyui_are_different_users() -> None:
-    users = [values(unit, "User") for unit in (PACKER / "files/comfyui.service", PACKER / "worker/comfyui-worker.service")]
+    users = [
+        values(unit, "User") for unit in (PACKER / "files/comfyui.service", PACKER / "worker/comfyui-worker.service")
+    ]
     assert users == [["comfyui"], ["worker"]]
 
 
@@ -101,4 +111,3 @@ def test_what_the_programs_say_is_collected_under_the_names_that_they_say_it_by(
     assert set(routed) == {*spoken, "gpu-worker-user-data"}
     assert sorted(routed.values()) == sorted(collected)
     assert "logger -t gpu-worker-user-data" in (ROOT / "stacks/gpu-fleet.yaml").read_text()
-

@@ -52,7 +52,8 @@ class Boot:
 def boot(
     script: str,
     place: Path,
-    secret: str = "s3cret",
+    *,
+    secret: str = "plain",  # noqa: S107 - a sample
     fetch: str | None = None,
     comfyui: str = "true",
     health: str = "true",
@@ -62,7 +63,9 @@ def boot(
     """Boots with this secret, or this piece of bash in the place of Parameter Store."""
     desk = Desk(place / "bin")
     desk.command("curl", metadata.replace("{comfyui}", comfyui))
-    desk.command("aws", AWS.replace("{secret}", fetch or f"printf '%s\\n' {shlex.quote(secret)}").replace("{health}", health))
+    desk.command(
+        "aws", AWS.replace("{secret}", fetch or f"printf '%s\\n' {shlex.quote(secret)}").replace("{health}", health)
+    )
     for name in ("systemctl", "sleep"):
         desk.command(name)
     desk.command("logger", "cat > /dev/null")
@@ -90,7 +93,7 @@ def test_logs_are_shipped_before_anything_can_fail(script: str, tmp_path: Path) 
     [
         "plain",
         "two words and a # mark",
-        'double " and single \' quotes',
+        "double \" and single ' quotes",
         "dollar $HOME ${HOME} $(reboot) and `reboot`",
         "back\\slash \\n \\\\ at the end\\",
         "first line\nsecond line\n\nWORKER_ID=another",
@@ -143,7 +146,9 @@ def test_a_failed_boot_says_where_and_has_the_instance_replaced(script: str, tmp
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"metadata": "exit 7"}, {"fetch": "exit 254", "health": "exit 254"}], ids=["no metadata", "not allowed"]
+    "arguments",
+    [{"metadata": "exit 7"}, {"fetch": "exit 254", "health": "exit 254"}],
+    ids=["no metadata", "not allowed"],
 )
 def test_what_cannot_report_itself_goes_down(script: str, tmp_path: Path, arguments: dict[str, str]) -> None:
     if "metadata" in arguments:

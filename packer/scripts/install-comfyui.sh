@@ -22,7 +22,7 @@ install -d -m 755 -o comfyui -g comfyui $data $data/input $data/output $data/tem
 # Models are root's: what a prompt makes ComfyUI write never replaces one.
 install -d -m 755 $data/models
 if [ -d $app/models ]; then
-  cp -rn --no-preserve=ownership $app/models/. $data/models/
+  cp -r --update=none --no-preserve=ownership $app/models/. $data/models/
 fi
 
 install -m 644 "$image/files/comfyui.service" /etc/systemd/system/comfyui.service

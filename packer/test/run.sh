@@ -89,8 +89,10 @@ stand_in_agent() {
   inside dpkg --install /srv/agent.deb >/dev/null
 }
 
-# The driver's packages: are they there in this version, and do they go together? Nothing is installed.
+# The driver's packages: are they there in this version, and do they go together? Nothing is installed but the program
+# that ComfyUI's unit names, which needs no driver.
 simulate_driver() {
+  inside apt-get install -y -qq --no-install-recommends nvidia-modprobe >/dev/null
   inside apt-get install --simulate -qq --no-install-recommends \
     "nvidia-headless-$NVIDIA_BRANCH-open=$NVIDIA_PACKAGE_VERSION" "nvidia-dkms-$NVIDIA_BRANCH-open=$NVIDIA_PACKAGE_VERSION" \
     "nvidia-utils-$NVIDIA_BRANCH=$NVIDIA_PACKAGE_VERSION" nvidia-modprobe | grep -c '^Inst'

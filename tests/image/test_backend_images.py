@@ -16,13 +16,15 @@ from .backend import DOCKER, Site, get, nginx, php_fpm, prepare, running
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 HADOLINT = Path(sys.executable).parent / "hadolint"
 
-pytestmark = pytest.mark.skipif(
-    nginx() is None or php_fpm() is None, reason="nginx or php-fpm is not installed (Debian: nginx-light php-fpm)"
-)
+
+@pytest.fixture(scope="module")
+def installed() -> None:
+    if nginx() is None or php_fpm() is None:
+        pytest.skip("nginx or php-fpm is not installed (Debian: nginx-light php-fpm)")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(prepare(tmp_path_factory.mktemp("backend"))) as up:
         yield up
 
@@ -97,7 +99,7 @@ def test_entrypoint_runs_under_the_shell_that_the_image_has(tmp_path: Path) -> N
     assert all((tmp_path / name).is_dir() for name in folders)
 
 
-def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
+def test_nginx_accepts_its_configuration(installed: None, tmp_path: Path) -> None:
     checked = subprocess.run(
         [str(nginx()), "-t", "-c", prepare(tmp_path).nginx_configuration()], capture_output=True, text=True, check=False
     )

@@ -108,8 +108,9 @@ run_steps() {
         else
           SECONDS=0
           step "$name"
+          # The last one takes these files away, and itself.
           [ "$name" = clean-up.sh ] || step "$name"
-          say "$name: twice, $SECONDS s"
+          say "$name: $SECONDS s"
         fi ;;
       simulated) say "$name: $(simulate_driver) packages would be installed; the rest is not run ($why)" ;;
       not-run) say "$name: not run ($why)" ;;

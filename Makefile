@@ -12,10 +12,10 @@ export UV_CACHE_DIR := $(CURDIR)/build/cache/uv
 export TMPDIR := $(CURDIR)/build/tmp
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup demo lab test bench lint build validate requirements clean
+.PHONY: help setup demo lab test bench lint build validate image-test requirements clean
 
 help: ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 setup: ## Virtual environment from pinned requirements; MariaDB where there is none
 	@scripts/setup.sh
@@ -45,6 +45,9 @@ build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (AR
 validate: setup ## sam validate --lint on the application, cfn-lint on the stacks
 	@PATH="$$PWD/$(VENV):$$PATH" sam validate --lint --language-extensions
 	@$(VENV)/cfn-lint stacks/*.yaml
+
+image-test: ## The machine image's steps in a plain Ubuntu without GPU (root, debootstrap, internet; some minutes)
+	@packer/test/run.sh
 
 requirements: setup ## Compile the pins again from requirements/dev.in and layers/dependencies/requirements.in
 	@scripts/requirements.sh

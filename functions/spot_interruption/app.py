@@ -11,7 +11,8 @@ from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
-from fleet_control.flows.notices import Ports, receive
+from fleet_control.flows.notices import receive
+from fleet_control.flows.spot import Ports
 from fleet_control.flows.spot_interruption import respond
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask

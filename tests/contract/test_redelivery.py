@@ -84,6 +84,7 @@ def crew(world: World, worker: Add) -> int:
 
 
 FUNCTIONS = ("reconcile", "scale_in", "scale_to_zero", "spot_interruption")
+GIVEN_BACK = {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}
 Setting = Callable[[World, Add, Add], None]
 
 
@@ -126,12 +127,12 @@ def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], 
         ("scale_in_terminate", holds_a_job, set()),
         ("scale_in_release", drained, {"comfy_ui_workers", "worker_audit_logs"}),
         ("spot_interruption_warning", holds_a_job, {"spot-interruption"}),
-        ("spot_interruption_shutting_down", holds_a_job, {"spot-interruption"}),
-        ("spot_interruption_terminated", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_shutting_down", holds_a_job, GIVEN_BACK),
+        ("spot_interruption_terminated", holds_a_job, GIVEN_BACK),
         ("spot_interruption_terminate_action", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_rebalance", holds_a_job, {"recommended"}),
         ("spot_interruption_respond_terminating", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs"}),
-        ("spot_interruption_respond", holds_a_job, {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}),
+        ("spot_interruption_respond", holds_a_job, GIVEN_BACK),
     ],
 )
 def test_a_second_delivery_changes_nothing_more(

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from fleet_control.errors import Blind
-from fleet_control.flows.notices import Ports, receive
+from fleet_control.flows.notices import receive
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.scale_in import Ports as ScaleInPorts
 from fleet_control.flows.scale_in import scale_in
+from fleet_control.flows.spot import Ports
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask, parse_scale_in
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from fleet_control.errors import Blind, DatabaseUnavailable
-from fleet_control.flows.notices import Ports, receive
+from fleet_control.flows.notices import receive
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
+from fleet_control.flows.spot import Ports
 from fleet_control.flows.spot_interruption import respond
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
@@ -62,10 +63,32 @@ def back_in_the_queue(stage: Stage) -> list[int]:
     return [row["attempts"] for row in stage.dispatches.values() if row["status"] == "queued"]
 
 
-@pytest.mark.parametrize("notice", NOTICES)
+@pytest.mark.parametrize("notice", ["interruption", "terminating"])
 def test_a_notice_starts_one_execution_however_often_it_comes(stage: Stage, notice: str) -> None:
     assert [deliver(stage, notice)["outcome"] for _ in range(3)] == ["started", "duplicate", "duplicate"]
     assert list(stage.executions) == [f"{ME}-{notice}"]
+
+
+@pytest.mark.parametrize(
+    ("notice", "outcomes"),
+    [("shutting-down", ["responded", "responded"]), ("terminated", ["responded", "ignored"])],
+)
+def test_what_is_gone_gives_its_jobs_back_without_an_execution_and_once(
+    stage: Stage, notice: str, outcomes: list[str]
+) -> None:
+    assert [deliver(stage, notice)["outcome"] for _ in range(2)] == outcomes
+    assert back_in_the_queue(stage) == [0, 2]
+    assert (ME in stage.workers) is (notice == "shutting-down")
+    assert not stage.executions
+
+
+@pytest.mark.parametrize("call", ["requeue", "mark_interrupted", "now"])
+def test_what_is_gone_while_the_database_goes_away_has_a_machine_that_waits_for_it(stage: Stage, call: str) -> None:
+    stage.broken[call] = DatabaseUnavailable("away")
+    assert deliver(stage, "shutting-down")["outcome"] == "started"
+    del stage.broken[call]
+    look(stage, "shutting-down", **stage.executions[f"{ME}-shutting-down"]["notice"])  # type: ignore[arg-type]
+    assert back_in_the_queue(stage) == [0, 2]
 
 
 def test_a_notice_is_its_machines_input(stage: Stage) -> None:

@@ -93,7 +93,7 @@ def test_the_warning_sets_the_end_whichever_notice_comes_first(world: World, ord
     assert (world.look("terminating"), world.statuses()) == ("wait", ["leased"])
     world.after(105)
     assert (world.look("terminating"), world.statuses()) == ("done", ["queued"])
-    assert world.look("interruption") == "wait"
+    assert world.look("interruption") == "done"
     assert world.stage.dispatches[job]["attempts"] == 0
     assert world.lifecycle == "Terminating:Proceed"
 

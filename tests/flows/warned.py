@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fleet_control.act.asg import GroupInstance
-from fleet_control.flows.notices import Ports, receive
+from fleet_control.flows.notices import receive
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import Result, reconcile
+from fleet_control.flows.spot import Ports
 from fleet_control.flows.spot_interruption import respond
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fleet_control.act.asg import GroupInstance
 from fleet_control.errors import DatabaseUnavailable
-from fleet_control.flows.notices import Ports
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
+from fleet_control.flows.spot import Ports
 from fleet_control.flows.spot_interruption import respond
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
@@ -26,7 +26,8 @@ NOTICE: dict[str, Any] = {"instance_id": ME, "looks": 0, "max_looks": 25, "look_
 
 
 class Life:
-    """One warned or unwanted instance. The clock moves a look's wait with every look; `at` happens at its second."""
+    """One warned or unwanted instance, whose worker polls unless it is `silent`. The clock moves by what each look asks
+    its machine to wait; what is in `ends`, `leased` and `failing` happens at its second."""
 
     def __init__(self) -> None:
         self.stage = Stage()
@@ -34,7 +35,9 @@ class Life:
         self.stage.instance(ME)
         self.stage.groups[GROUP] = replace(self.stage.groups[GROUP], instances=(GroupInstance(ME, "Terminating:Wait"),))
         self.seconds = 0
+        self.silent = False
         self.ends: dict[int, int] = {}
+        self.leased: list[int] = []
         self.failing: dict[int, Exception] = {}
 
     def job(self, *, ends_at: int | None = None, expected: float = 60) -> int:
@@ -52,13 +55,18 @@ class Life:
         task = parse_spot(event)
         assert isinstance(task, InterruptionTask)
         answer = respond(ports_of(self.stage, Ports), task)
-        self.seconds += task.notice.look_seconds
+        if answer["next"] == "wait":
+            assert isinstance(answer["notice"], dict)
+            self.seconds += answer["notice"]["look_seconds"]
         return answer
 
     def _move(self) -> None:
         self.stage.now = NOW + timedelta(seconds=self.seconds)
-        if ME in self.stage.workers:
+        if ME in self.stage.workers and not self.silent:
             self.stage.workers[ME]["last_seen_at"] = self.stage.now
+        while self.leased and self.seconds >= self.leased[0]:
+            self.leased.pop(0)
+            self.stage.lease(ME, seconds_left=99_999)
         for dispatch, at in self.ends.items():
             if self.seconds >= at and self.stage.dispatches[dispatch]["status"] == "leased":
                 self.stage.dispatches[dispatch]["status"] = "completed"
@@ -86,6 +94,11 @@ def life() -> Life:
     return Life()
 
 
+def looks(found: Run) -> list[int]:
+    """Seconds between its looks."""
+    return [event["notice"]["look_seconds"] for _, event in found.calls[1:]]
+
+
 FINISH_BY = (NOW + timedelta(seconds=105)).isoformat()
 
 
@@ -93,15 +106,29 @@ def test_a_warned_job_that_ends_in_time_is_left_alone(machines: Machines, life: 
     life.job(ends_at=50)
     found = life.run(machines, "interruption", finish_by=FINISH_BY)
     assert (found.status, found.states[-1], life.status) == ("SUCCEEDED", "Done", "completed")
-    assert len(found.calls) == 25
+    assert looks(found) == [5, 5, 10, 20, 20]
 
 
 def test_a_warned_job_that_does_not_is_given_back_15_s_before_the_end(machines: Machines, life: Life) -> None:
     life.job()
-    found = life.run(machines, "interruption", finish_by=FINISH_BY, max_looks=21)
-    assert (found.status, life.status) == ("SUCCEEDED", "leased")
-    found = life.run(machines, "interruption", finish_by=FINISH_BY, looks=21, max_looks=22)
-    assert (found.status, life.status) == ("SUCCEEDED", "queued")
+    found = life.run(machines, "interruption", finish_by=FINISH_BY)
+    assert (found.status, life.status, life.seconds) == ("SUCCEEDED", "queued", 105)
+    assert looks(found) == [5, 5, 10, 20, 20, 45]
+
+
+def test_a_warned_worker_that_polls_on_and_is_refused_needs_three_looks(machines: Machines, life: Life) -> None:
+    found = life.run(machines, "interruption", finish_by=FINISH_BY)
+    assert (found.status, looks(found), life.seconds) == ("SUCCEEDED", [5, 5], 10)
+
+
+@pytest.mark.parametrize("second", [1, 12, 33, 50])
+def test_a_job_leased_by_a_poll_under_way_at_the_warning_comes_back(
+    machines: Machines, life: Life, second: int
+) -> None:
+    """Such a poll waits up to 50 s for its row; the worker is not heard of meanwhile."""
+    life.silent, life.leased = True, [second]
+    found = life.run(machines, "interruption", finish_by=FINISH_BY)
+    assert (found.status, life.status, life.seconds) == ("SUCCEEDED", "queued", 60)
 
 
 def test_a_warned_job_that_cannot_end_in_time_is_given_back_at_once(machines: Machines, life: Life) -> None:
@@ -123,8 +150,16 @@ def test_a_job_without_end_is_given_back_and_the_group_answered(machines: Machin
     life.job()
     found = life.run(machines, "terminating", job_timeout_seconds=75)
     assert (found.status, life.status, life.lifecycle) == ("SUCCEEDED", "queued", "Terminating:Proceed")
-    assert life.seconds - 5 == 60
-    assert len(life.stage.made("keep_waiting")) == 11
+    assert life.seconds == 60
+    assert len(life.stage.made("keep_waiting")) == 4
+
+
+def test_an_hours_job_keeps_its_group_waiting_by_heartbeats_20_s_apart(machines: Machines, life: Life) -> None:
+    """The hook's time-out is 150 s; many looks would cost more than they tell."""
+    life.job()
+    found = life.run(machines, "terminating", job_timeout_seconds=600)
+    assert (found.status, life.status, life.seconds) == ("SUCCEEDED", "queued", 585)
+    assert set(looks(found)) == {5, 10, 20}
 
 
 def test_an_interruption_has_both_machines_and_the_job_its_time(machines: Machines, life: Life) -> None:
@@ -132,7 +167,8 @@ def test_an_interruption_has_both_machines_and_the_job_its_time(machines: Machin
     life.run(machines, "interruption", finish_by=FINISH_BY, max_looks=1)
     found = life.run(machines, "terminating")
     assert (found.status, life.status, life.lifecycle) == ("SUCCEEDED", "queued", "Terminating:Proceed")
-    assert life.seconds - 5 == 105
+    assert life.seconds == 105
+    assert len(found.calls) == 2
     assert not life.stage.made("keep_waiting")
 
 

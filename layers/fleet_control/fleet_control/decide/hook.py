@@ -38,7 +38,7 @@ class Answer:
     """To the hook of one instance: CONTINUE if it `goes`, else wait on.
 
     `mark`: its polls have to be stopped first. `extend`: nothing but our heartbeat keeps the group waiting for its job.
-    `requeue` comes before it goes. `polled_at` is the first poll seen after the drain.
+    `requeue` comes before it goes. `polled_at` is the first poll seen after the drain, `until` how long a job may run.
     """
 
     instance_id: str
@@ -49,6 +49,7 @@ class Answer:
     extend: bool = False
     requeue: tuple[Requeue, ...] = ()
     polled_at: datetime | None = None
+    until: datetime | None = None
 
 
 def answers(fleet: Fleet | HeldFleet, now: datetime) -> tuple[Answer, ...]:
@@ -97,6 +98,7 @@ def _busy(instance_id: str, worker: Worker, drain: Drain, limits: Limits, now: d
         worker,
         # The hook outlasts Spot's notice; of an end that nobody else sets it is ours to keep off.
         extend=not warned,
+        until=end,
     )
 
 

@@ -5,40 +5,30 @@ EC2's notices name no group and come for every instance of the account: whether 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
-from fleet_control.act.asg import TERMINATE_HOOK, AutoScaling
-from fleet_control.act.ec2 import Ec2
-from fleet_control.act.jobs import Jobs
-from fleet_control.act.machines import Machine
-from fleet_control.act.workers import Workers
+from fleet_control.act.asg import TERMINATE_HOOK
 from fleet_control.decide.hook import DEFAULTS
-from fleet_control.decide.losses import Requeue
+from fleet_control.decide.looks import first_look
 from fleet_control.decide.model import Policy
 from fleet_control.errors import Blind, Hold
 from fleet_control.flows.policy import read_policy
-from fleet_control.messages.eventbridge import InterruptionWarning, RebalanceRecommendation, TerminateAction
+from fleet_control.flows.spot import Ports, told
+from fleet_control.flows.spot_interruption import gone
+from fleet_control.messages.eventbridge import (
+    InstanceStateChange,
+    InterruptionWarning,
+    RebalanceRecommendation,
+    TerminateAction,
+)
 from fleet_control.messages.spot import SpotNotice
 from fleet_control.messages.tasks import Notice
-from fleet_control.telemetry import Recorder
-
-LOOK_SECONDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    jobs: Jobs
-    workers: Workers
-    groups: AutoScaling
-    ec2: Ec2
-    machine: Machine
-    recorder: Recorder
 
 
 def receive(ports: Ports, event: SpotNotice) -> dict[str, object]:
-    """Start one execution for this instance and notice. Every instance of the account comes by here."""
+    """Start one execution for this instance and notice, where there is anything to wait for. Every instance of the
+    account comes by here."""
     instance_id, kind = event.instance_id, event.notice
     if isinstance(event, TerminateAction) and event.detail.hook != TERMINATE_HOOK:
         return told(ports, (instance_id, kind), "ignored", f"hook {event.detail.hook} is somebody else's to answer")
@@ -47,9 +37,19 @@ def receive(ports: Ports, event: SpotNotice) -> dict[str, object]:
         return told(ports, (instance_id, kind), "ignored", "no worker, lease or group of ours knows the instance")
     if isinstance(event, RebalanceRecommendation):
         return _recommended(ports, event, group)
+    if isinstance(event, InstanceStateChange) and (answer := _at_once(ports, event)):
+        return answer
     notice = _notice(event, group, _policy(ports, group), _now(ports, event))
     started = ports.machine.start(f"{instance_id}-{kind}", {"notice": notice.model_dump(mode="json")})
     return told(ports, (instance_id, kind), "started" if started else "duplicate", f"{kind} notice")
+
+
+def _at_once(ports: Ports, event: InstanceStateChange) -> dict[str, object] | None:
+    """One look at what is gone is enough. None while the database is away: that is for its machine to wait for."""
+    try:
+        return gone(ports, event.instance_id, event.notice)
+    except Hold:
+        return None
 
 
 def _group_of(ports: Ports, event: SpotNotice) -> str | None:
@@ -104,7 +104,7 @@ def _recommended(ports: Ports, event: RebalanceRecommendation, group: str | None
 
 
 def _notice(event: SpotNotice, group: str | None, policy: Policy, now: datetime) -> Notice:
-    look = max(1, min(LOOK_SECONDS, ceil(policy.end_margin_seconds / 3)))
+    look = first_look(policy.end_margin_seconds)
     finish_by = None
     if isinstance(event, InterruptionWarning):
         ahead = timedelta(seconds=policy.notice_seconds - policy.end_margin_seconds)
@@ -125,19 +125,3 @@ def _notice(event: SpotNotice, group: str | None, policy: Policy, now: datetime)
 
 def _utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC).replace(tzinfo=None)
-
-
-def told(
-    ports: Ports, notice: tuple[str, str], outcome: str, reason: str, *requeued: Requeue, **more: object
-) -> dict[str, object]:
-    instance_id, kind = notice
-    ports.recorder.decision(
-        fleet="*",
-        rule=f"spot {kind}",
-        reason=reason,
-        outcome=outcome,
-        instance_id=instance_id,
-        requeued=[lost.lease.dispatch_id for lost in requeued],
-        **more,
-    )
-    return {"outcome": outcome, "reason": reason, "instance_id": instance_id}

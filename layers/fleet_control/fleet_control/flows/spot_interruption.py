@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from fleet_control.decide import hook
+from fleet_control.decide import hook, looks
 from fleet_control.decide.finish import Outlook, outlooks
 from fleet_control.decide.losses import Requeue, of_warned, requeue_all
 from fleet_control.decide.model import INSTANCE_TERMINATED, SPOT_INTERRUPTION, Lease, Worker
 from fleet_control.flows import rows
 from fleet_control.flows.hooks import HookPorts, give
-from fleet_control.flows.notices import Ports, told
+from fleet_control.flows.spot import Ports, told
 from fleet_control.messages.tasks import InterruptionTask, Notice
 
 
@@ -25,21 +25,30 @@ def respond(ports: Ports, task: InterruptionTask) -> dict[str, object]:
         return _answer_hook(ports, notice)
     if notice.kind == "interruption":
         return _warned(ports, notice)
-    return _gone(ports, notice)
+    answer = gone(ports, notice.instance_id, notice.kind)
+    return _next(notice, None, requeued=answer["requeued"])
 
 
 def _warned(ports: Ports, notice: Notice) -> dict[str, object]:
-    """Polls are stopped at once; what cannot end in time is given back at once, the rest shortly before the end."""
+    """Polls are stopped at once; what cannot end in time is given back at once, the rest shortly before the end.
+    Whoever has not registered may yet do so as long as its instance lives."""
     worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
     seen: tuple[Outlook, ...] = ()
     if worker is None or worker.drain is None or worker.drain.reason != SPOT_INTERRUPTION:
         seen = _outlooks(ports, notice, now)
         worker = _marked(ports, notice, worker, seen)
+    look = looks.first_look(notice.end_margin_seconds)
     if worker is None or worker.drain is None:
-        lost = requeue_all(_leases(ports, notice.instance_id), SPOT_INTERRUPTION, now)
+        lost, then = requeue_all(_leases(ports, notice.instance_id), SPOT_INTERRUPTION, now), looks.NextLook(look)
     else:
         lost = of_warned(worker.drain, worker.leases, now)
-    return _responded(ports, notice, lost, worker, seen=seen, again=notice.looks + 1 < notice.max_looks)
+        limit, polled_at = notice.drain_limit_seconds, notice.polled_at
+        then = looks.after_warning(worker, worker.drain, look=look, limit=limit, polled_at=polled_at, now=now)
+    requeued = _give_back(ports, lost, worker)
+    figures = [outlook.figures() for outlook in seen]
+    told(ports, (notice.instance_id, notice.kind), "responded", _summary(requeued), *requeued, figures=figures)
+    again = then.seconds if notice.looks + 1 < notice.max_looks else None
+    return _next(notice, again, polled_at=then.polled_at, requeued=len(requeued))
 
 
 def _outlooks(ports: Ports, notice: Notice, now: datetime) -> tuple[Outlook, ...]:
@@ -70,19 +79,22 @@ def _answer_hook(ports: Ports, notice: Notice) -> dict[str, object]:
     requeued = give(HookPorts(ports.jobs, ports.workers, ports.groups), notice.group, answer)
     outcome = "let go" if answer.goes else "waits"
     told(ports, (notice.instance_id, notice.kind), outcome, answer.reason, *answer.requeue)
-    polled_at = answer.polled_at or notice.polled_at
-    return _next(notice.model_copy(update={"polled_at": polled_at}), again=not answer.goes, requeued=requeued)
+    again = None if answer.goes else looks.for_hook(answer, looks.first_look(notice.end_margin_seconds), now)
+    return _next(notice, again, polled_at=answer.polled_at, requeued=requeued)
 
 
-def _gone(ports: Ports, notice: Notice) -> dict[str, object]:
-    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
-    if worker is not None and notice.kind == "shutting-down":
-        ports.workers.mark_interrupted(worker.row_id, notice.instance_id, INSTANCE_TERMINATED)
-    lost = requeue_all(_leases(ports, notice.instance_id), INSTANCE_TERMINATED, now)
-    answer = _responded(ports, notice, lost, worker, again=False)
-    if worker is not None and notice.kind == "terminated":
-        ports.workers.remove(worker.row_id, notice.instance_id)
-    return answer
+def gone(ports: Ports, instance_id: str, kind: str) -> dict[str, object]:
+    """Give back what an instance held that is `shutting-down` or `terminated`; of the latter the row goes, too. Safe to
+    repeat. Raises Hold."""
+    worker, now = _worker(ports, instance_id), ports.jobs.now()
+    if worker is not None and kind == "shutting-down":
+        ports.workers.mark_interrupted(worker.row_id, instance_id, INSTANCE_TERMINATED)
+    lost = requeue_all(_leases(ports, instance_id), INSTANCE_TERMINATED, now)
+    requeued = _give_back(ports, lost, worker)
+    answer = told(ports, (instance_id, kind), "responded", _summary(requeued), *requeued, figures=[])
+    if worker is not None and kind == "terminated":
+        ports.workers.remove(worker.row_id, instance_id)
+    return answer | {"requeued": len(requeued)}
 
 
 def _worker(ports: Ports, instance_id: str) -> Worker | None:
@@ -94,25 +106,24 @@ def _leases(ports: Ports, instance_id: str) -> list[Lease]:
     return [rows.lease(row, {}) for row in ports.workers.leases(instance_id)]
 
 
-def _responded(
-    ports: Ports,
-    notice: Notice,
-    lost: Iterable[Requeue],
-    worker: Worker | None,
-    *,
-    seen: Iterable[Outlook] = (),
-    again: bool,
-) -> dict[str, object]:
+def _give_back(ports: Ports, lost: Iterable[Requeue], worker: Worker | None) -> list[Requeue]:
     row_id = worker.row_id if worker else None
-    requeued = [one for one in lost if _requeue(ports, one, row_id)]
-    figures = [outlook.figures() for outlook in seen]
-    told(ports, (notice.instance_id, notice.kind), "responded", _summary(requeued), *requeued, figures=figures)
-    return _next(notice, again=again, requeued=len(requeued))
+    return [one for one in lost if _requeue(ports, one, row_id)]
 
 
-def _next(notice: Notice, *, again: bool, requeued: int) -> dict[str, object]:
-    updated = notice.model_copy(update={"looks": notice.looks + 1})
-    return {"notice": updated.model_dump(mode="json"), "next": "wait" if again else "done", "requeued": requeued}
+def _next(
+    notice: Notice, again: int | None, *, requeued: object, polled_at: datetime | None = None
+) -> dict[str, object]:
+    """The machine's next input; it looks again in so many seconds, or is done."""
+    updates: dict[str, object] = {"looks": notice.looks + 1, "polled_at": polled_at or notice.polled_at}
+    if again is not None:
+        updates["look_seconds"] = again
+    updated = notice.model_copy(update=updates)
+    return {
+        "notice": updated.model_dump(mode="json"),
+        "next": "done" if again is None else "wait",
+        "requeued": requeued,
+    }
 
 
 def _requeue(ports: Ports, lost: Requeue, row_id: int | None) -> bool:

@@ -59,11 +59,11 @@ class ScaleInTask(_Model):
 
 
 class Notice(_Model):
-    """One notice about one instance. `looks` counts up, `look_seconds` apart: to `max_looks` after a warning, and
-    without a bound of its own while a group waits for its terminate hook (`terminating`).
+    """One notice about one instance. `looks` counts up, at most to `max_looks` after a warning, and without a bound of
+    its own while a group waits for its terminate hook (`terminating`); `look_seconds` until the next one, by the last.
 
-    `finish_by` (naive UTC) is until when a warned worker's job may run; `group` and the limits (seconds) are those of a
-    `terminating` instance; `polled_at` (naive UTC) is the first poll seen after its drain.
+    `finish_by` (naive UTC) is until when a warned worker's job may run; `group` is that of a `terminating` instance,
+    the limits (seconds) are its fleet's; `polled_at` (naive UTC) is the first poll seen after its drain.
     """
 
     instance_id: str

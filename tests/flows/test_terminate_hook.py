@@ -7,6 +7,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from fleet_control.errors import DatabaseUnavailable
 
 from .fakes import group_name, refused
 from .warned import GROUP, ME, SAMPLES, World
@@ -60,16 +61,25 @@ def test_our_own_scale_in_is_let_go_at_once(world: World) -> None:
     world.waits()
     world.stage.workers[ME]["is_draining"] = 1
     world.stage.write(world.stage.workers[ME], "fleet_drained", {"reason": "idle", "committed": True})
-    world.deliver("terminating")
-    assert world.look("terminating") == "done"
+    assert world.deliver("terminating") == "let go"
     assert world.stage.made("let_go") == [(GROUP, ME)]
+    assert not world.stage.executions
+
+
+def test_a_hook_that_cannot_be_answered_at_once_has_a_machine_that_tries_again(world: World) -> None:
+    world.waits()
+    world.stage.workers.clear()
+    world.stage.broken["now"] = DatabaseUnavailable("away")
+    assert world.deliver("terminating") == "started"
+    del world.stage.broken["now"]
+    assert world.look("terminating") == "done"
+    assert world.lifecycle == "Terminating:Proceed"
 
 
 def test_an_instance_that_never_registered_is_let_go_at_once(world: World) -> None:
     world.waits()
     world.stage.workers.clear()
-    world.deliver("terminating")
-    assert world.look("terminating") == "done"
+    assert world.deliver("terminating") == "let go"
     assert world.lifecycle == "Terminating:Proceed"
 
 

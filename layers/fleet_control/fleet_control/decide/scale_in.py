@@ -19,11 +19,13 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the machine does next and why. `polled_at` is the first poll seen after the drain."""
+    """What the machine does next and why. `polled_at` is the first poll seen after the drain; for `rest` (seconds) no
+    look is worth what it costs."""
 
     next: Next
     reason: str
     polled_at: datetime | None = None
+    rest: float = 0
 
 
 def look(
@@ -75,9 +77,10 @@ def _replaced(worker: Worker, drain: Drain, limit: float, polled_at: datetime | 
     """Its replacement serves: neither a job of its own nor one that waits keeps it, but it ends what it has begun."""
     if not worker.is_busy(now):
         return refused(worker, drain.at, limit, polled_at, now)
-    if seconds_since(drain.at, now) >= LONGEST_WATCH_SECONDS:
+    age = seconds_since(drain.at, now)
+    if age >= LONGEST_WATCH_SECONDS:
         return Verdict(Next.DONE, "its job runs long: reconcile starts the next watch")
-    return Verdict(Next.WAIT, "it ends its last job")
+    return Verdict(Next.WAIT, "it ends its last job", rest=min(age, limit / 2))
 
 
 def _silent(worker: Worker, drain: Drain, limit: float, now: datetime) -> Verdict:

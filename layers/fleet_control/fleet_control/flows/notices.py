@@ -12,10 +12,10 @@ from fleet_control.act.asg import TERMINATE_HOOK
 from fleet_control.decide.hook import DEFAULTS
 from fleet_control.decide.looks import first_look
 from fleet_control.decide.model import Policy
-from fleet_control.errors import Blind, Hold
+from fleet_control.errors import Blind, DatabaseBusy, Hold
 from fleet_control.flows.policy import read_policy
 from fleet_control.flows.spot import Ports, told
-from fleet_control.flows.spot_interruption import gone
+from fleet_control.flows.spot_interruption import gone, let_go
 from fleet_control.messages.eventbridge import (
     InstanceStateChange,
     InterruptionWarning,
@@ -37,18 +37,20 @@ def receive(ports: Ports, event: SpotNotice) -> dict[str, object]:
         return told(ports, (instance_id, kind), "ignored", "no worker, lease or group of ours knows the instance")
     if isinstance(event, RebalanceRecommendation):
         return _recommended(ports, event, group)
-    if isinstance(event, InstanceStateChange) and (answer := _at_once(ports, event)):
-        return answer
     notice = _notice(event, group, _policy(ports, group), _now(ports, event))
+    if (answer := _at_once(ports, event, notice)) is not None:
+        return answer
     started = ports.machine.start(f"{instance_id}-{kind}", {"notice": notice.model_dump(mode="json")})
     return told(ports, (instance_id, kind), "started" if started else "duplicate", f"{kind} notice")
 
 
-def _at_once(ports: Ports, event: InstanceStateChange) -> dict[str, object] | None:
-    """One look at what is gone is enough. None while the database is away: that is for its machine to wait for."""
+def _at_once(ports: Ports, event: SpotNotice, notice: Notice) -> dict[str, object] | None:
+    """What needs no second look. None where its machine has to wait, be it for a job or for the database."""
     try:
-        return gone(ports, event.instance_id, event.notice)
-    except Hold:
+        if isinstance(event, InstanceStateChange):
+            return gone(ports, event.instance_id, event.notice)
+        return let_go(ports, notice) if isinstance(event, TerminateAction) else None
+    except (Hold, DatabaseBusy):
         return None
 
 

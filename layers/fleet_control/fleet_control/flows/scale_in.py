@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from fleet_control.act.asg import AutoScaling
 from fleet_control.act.database import Database
@@ -49,7 +50,8 @@ def _drained(ports: Ports, task: ScaleInTask, drain: DrainOnItsWay) -> dict[str,
     elif task.step == "terminate" and verdict.next is decide.Next.TERMINATE and worker is not None:
         verdict = _terminate(ports, drain, worker)
     _record(ports.recorder, task, verdict)
-    updated = drain.model_copy(update={"polled_at": verdict.polled_at or drain.polled_at})
+    look_seconds = max(drain.look_seconds, ceil(verdict.rest))
+    updated = drain.model_copy(update={"polled_at": verdict.polled_at or drain.polled_at, "look_seconds": look_seconds})
     return {"drain": updated.model_dump(mode="json"), "next": verdict.next.value, "reason": verdict.reason}
 
 

@@ -72,15 +72,31 @@ def _marked(ports: Ports, notice: Notice, worker: Worker | None, seen: Iterable[
     return _worker(ports, notice.instance_id)
 
 
+def let_go(ports: Ports, notice: Notice) -> dict[str, object] | None:
+    """The answer to a hook that has nothing to wait for; else None, and nothing is done. Raises Hold."""
+    answer, _ = _to_hook(ports, notice)
+    return _given(ports, notice, answer) if answer.goes else None
+
+
 def _answer_hook(ports: Ports, notice: Notice) -> dict[str, object]:
-    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
-    limits = hook.Limits(notice.drain_limit_seconds, notice.job_timeout_seconds, notice.end_margin_seconds)
-    answer = hook.answer(notice.instance_id, worker, limits, notice.polled_at, now)
-    requeued = give(HookPorts(ports.jobs, ports.workers, ports.groups), notice.group, answer)
-    outcome = "let go" if answer.goes else "waits"
-    told(ports, (notice.instance_id, notice.kind), outcome, answer.reason, *answer.requeue)
+    answer, now = _to_hook(ports, notice)
+    requeued = _given(ports, notice, answer)["requeued"]
     again = None if answer.goes else looks.for_hook(answer, looks.first_look(notice.end_margin_seconds), now)
     return _next(notice, again, polled_at=answer.polled_at, requeued=requeued)
+
+
+def _to_hook(ports: Ports, notice: Notice) -> tuple[hook.Answer, datetime]:
+    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
+    limits = hook.Limits(notice.drain_limit_seconds, notice.job_timeout_seconds, notice.end_margin_seconds)
+    return hook.answer(notice.instance_id, worker, limits, notice.polled_at, now), now
+
+
+def _given(ports: Ports, notice: Notice, answer: hook.Answer) -> dict[str, object]:
+    requeued = give(HookPorts(ports.jobs, ports.workers, ports.groups), notice.group, answer)
+    outcome = "let go" if answer.goes else "waits"
+    return told(ports, (notice.instance_id, notice.kind), outcome, answer.reason, *answer.requeue) | {
+        "requeued": requeued
+    }
 
 
 def gone(ports: Ports, instance_id: str, kind: str) -> dict[str, object]:
@@ -91,7 +107,7 @@ def gone(ports: Ports, instance_id: str, kind: str) -> dict[str, object]:
         ports.workers.mark_interrupted(worker.row_id, instance_id, INSTANCE_TERMINATED)
     lost = requeue_all(_leases(ports, instance_id), INSTANCE_TERMINATED, now)
     requeued = _give_back(ports, lost, worker)
-    answer = told(ports, (instance_id, kind), "responded", _summary(requeued), *requeued, figures=[])
+    answer = told(ports, (instance_id, kind), "responded", _summary(requeued), *requeued)
     if worker is not None and kind == "terminated":
         ports.workers.remove(worker.row_id, instance_id)
     return answer | {"requeued": len(requeued)}

@@ -5,15 +5,18 @@ Prices are the published ones of us-east-1 without any free tier; docs/benchmark
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.executions import Execution, executions
 from bench.product import ROOT
 from lab.render import parameter_values, render
 
 MINUTES = 43_800
 """Of a month: 730 hours."""
+DAYS = 365 / 12
 
 LAMBDA_GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
 LAMBDA_REQUEST = 0.20 / 1e6
@@ -47,10 +50,13 @@ PLATFORM_LOG_BYTES = 400
 """INIT, START, END and REPORT lines of an invocation."""
 
 JOBS_A_DAY = 500
-SCALE_INS_A_DAY = 60
-INTERRUPTIONS_A_DAY = 10
-TRANSITIONS = 14
-"""Of one execution of scale_in or spot_interruption: three looks with their waits, start and end."""
+A_DAY = {"scale_in_idle": 50, "scale_in_replaced": 10, "warning": 10, "hook_of_a_warning": 10}
+"""Executions of Standard machines. Of 70 instances that end in a day Spot takes 10, and 10 go because Spot may."""
+NOTICES_A_DAY = 3 * 70 + 10 + 10
+"""Of each end the hook's event, shutting-down and terminated; warnings; recommendations. Each is one invocation."""
+
+STAGE_METRICS, WORKFLOW_METRICS, HEALTH_METRICS = 2, 10, 6
+"""The contract's by stage and by workflow, and what the functions count of themselves on a common day."""
 
 REQUIRED = {
     "ApiBaseUrl": "https://api.example.com",
@@ -72,10 +78,12 @@ class Plant:
     alarms: int
     workflows: int
     polled_queues: int
+    gauges: int
+    executions: Mapping[str, Execution]
 
 
 def plant() -> Plant:
-    """Read from template.yaml with its defaults, nested stacks included."""
+    """Read from template.yaml with its defaults, nested stacks included, the state machines and the functions."""
     path = ROOT / "template.yaml"
     template = render(path, REQUIRED)
     values = parameter_values(_source(path), REQUIRED)
@@ -89,6 +97,8 @@ def plant() -> Plant:
         alarms=_count(template, "AWS::CloudWatch::Alarm"),
         polled_queues=_count(template, "AWS::Lambda::EventSourceMapping"),
         workflows=len(values["WorkflowSlugs"].split(",")),
+        gauges=gauges(),
+        executions=executions(),
     )
 
 
@@ -96,10 +106,12 @@ def monthly(tick: Mapping[str, Any], publish: Mapping[str, Any], of: Plant) -> d
     """USD by item. `tick` and `publish` are measured at the size that is deployed (`warm` figures of a probe)."""
     ticks, minutes = MINUTES * of.ticks_a_minute, MINUTES
     tick_s, publish_s = billed_seconds(tick, of.memory_mb), billed_seconds(publish, of.memory_mb)
-    # scale_in and spot_interruption make few calls; each is taken to last as long as a tick.
-    steps = (SCALE_INS_A_DAY + INTERRUPTIONS_A_DAY) * 365 / 12 * TRANSITIONS
-    nudges = JOBS_A_DAY * 365 / 12
-    reconciles = ticks + nudges + steps / 2
+    # scale_in and spot_interruption make few calls; each is taken to last as long as a tick, and to cost as much.
+    started = sum(A_DAY.values()) * DAYS
+    transitions = sum(A_DAY[name] * one.transitions for name, one in of.executions.items()) * DAYS
+    called = (sum(A_DAY[name] * one.tasks for name, one in of.executions.items()) + NOTICES_A_DAY) * DAYS
+    nudges = JOBS_A_DAY * DAYS
+    reconciles = ticks + nudges + called
     gb_seconds = (reconciles * tick_s + minutes * publish_s) * of.memory_mb / 1024
     minute_s = (of.ticks_a_minute - 1) * of.tick_seconds + of.ticks_a_minute * tick_s
     log_bytes = reconciles * (tick["log_bytes"] + PLATFORM_LOG_BYTES)
@@ -108,11 +120,11 @@ def monthly(tick: Mapping[str, Any], publish: Mapping[str, Any], of: Plant) -> d
         "lambda_compute": gb_seconds * LAMBDA_GB_SECOND[of.architecture],
         "lambda_requests": (reconciles + minutes) * LAMBDA_REQUEST,
         "fleet_cycle_express": minutes * (minute_s * EXPRESS_GB * EXPRESS_GB_SECOND + EXPRESS_REQUEST),
-        "standard_machines": steps * STANDARD_TRANSITION,
+        "standard_machines": transitions * STANDARD_TRANSITION,
         "custom_events": nudges * CUSTOM_EVENT,
         "nudge_queue": (of.polled_queues * polls() + nudges * QUEUE_REQUESTS_A_NUDGE) * QUEUE_REQUEST,
         "logs": log_bytes / 1e9 * LOG_GB,
-        "traces": (2 * minutes + nudges) * TRACE,
+        "traces": (2 * minutes + nudges + started + NOTICES_A_DAY * DAYS) * TRACE,
     }
     return {
         "total": round(sum(items.values()), 2),
@@ -125,7 +137,7 @@ def monthly(tick: Mapping[str, Any], publish: Mapping[str, Any], of: Plant) -> d
 
 def apart(of: Plant) -> dict[str, float]:
     """What stands whether the loop runs or not."""
-    metrics = 10 * of.workflows + 2 + 6  # by workflow, by stage, and the functions' own health
+    metrics = (WORKFLOW_METRICS + of.gauges) * of.workflows + STAGE_METRICS + HEALTH_METRICS
     return {"custom_metrics": metrics * CUSTOM_METRIC, "alarms": of.alarms * ALARM, "secret": SECRET, "key": KEY}
 
 
@@ -139,6 +151,12 @@ def billed_seconds(measured: Mapping[str, Any], memory_mb: int) -> float:
 def polls() -> int:
     """ReceiveMessage requests a month for one queue in which nothing lies."""
     return MINUTES * 60 // POLL_SECONDS * POLLERS
+
+
+def gauges() -> int:
+    """Metrics by workflow that functions send beside the contract's; billed for the hours in which they are sent."""
+    sources = (path.read_text() for path in (ROOT / "functions").glob("*/app.py"))
+    return len({name for source in sources for name in re.findall(r'telemetry\.gauge\("(\w+)"', source)})
 
 
 def _count(template: Mapping[str, Any], kind: str) -> int:

@@ -106,14 +106,23 @@ def test_a_warned_job_that_ends_in_time_is_left_alone(machines: Machines, life: 
     life.job(ends_at=50)
     found = life.run(machines, "interruption", finish_by=FINISH_BY)
     assert (found.status, found.states[-1], life.status) == ("SUCCEEDED", "Done", "completed")
-    assert looks(found) == [5, 5, 10, 20, 20]
+    assert looks(found) == [60]
 
 
 def test_a_warned_job_that_does_not_is_given_back_15_s_before_the_end(machines: Machines, life: Life) -> None:
     life.job()
     found = life.run(machines, "interruption", finish_by=FINISH_BY)
     assert (found.status, life.status, life.seconds) == ("SUCCEEDED", "queued", 105)
-    assert looks(found) == [5, 5, 10, 20, 20, 45]
+    assert looks(found) == [60, 45]
+
+
+def test_a_job_that_slips_in_beside_one_that_may_finish_comes_back_alone(machines: Machines, life: Life) -> None:
+    life.job(ends_at=100)
+    life.leased = [33]
+    found = life.run(machines, "interruption", finish_by=FINISH_BY)
+    assert found.status == "SUCCEEDED"
+    assert [row["status"] for row in life.stage.dispatches.values()] == ["completed", "queued"]
+    assert [call[0] for call in life.stage.made("requeue")] == [2]
 
 
 def test_a_warned_worker_that_polls_on_and_is_refused_needs_three_looks(machines: Machines, life: Life) -> None:
@@ -192,8 +201,10 @@ def test_what_passes_does_not_change_the_end(machines: Machines, life: Life, err
     assert (found.status, life.status, life.lifecycle) == ("SUCCEEDED", "completed", "Terminating:Proceed")
 
 
-@pytest.mark.parametrize("second", [0, 5, 10, 60])
-@pytest.mark.parametrize("kind", ["interruption", "terminating"])
+@pytest.mark.parametrize(
+    ("kind", "second"),
+    [("interruption", 0), ("interruption", 60), *(("terminating", second) for second in (0, 5, 10, 60))],
+)
 def test_a_machine_that_dies_at_any_look_is_made_good_within_90_s(
     machines: Machines, life: Life, kind: str, second: int
 ) -> None:

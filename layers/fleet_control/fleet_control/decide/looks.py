@@ -33,12 +33,13 @@ def after_warning(
     worker: Worker, drain: Drain, *, look: int, limit: float, polled_at: datetime | None, now: datetime
 ) -> NextLook:
     """What is not spared has been given back. Done when no poll under way can bring a lease any more, and no job is
-    let finish; straight to the end when only such jobs are left. `look` and `limit` in seconds."""
+    let finish. `look` and `limit` in seconds."""
     age = seconds_since(drain.at, now)
     if drain.finish_by is not None and any(drain.spares(lease, now) for lease in worker.leases):
-        # It works: a sign of life may be a heartbeat, and tells nothing of its polls.
+        # It works, so it polls only if it takes several jobs at a time; a sign of life may be a heartbeat. One look
+        # when no poll can bring more, then straight to the end.
         left = seconds_since(now, drain.finish_by)
-        return NextLook(_whole(min(_growing(look, age, limit), left) if age < limit else left), polled_at)
+        return NextLook(_whole(min(limit - age, left) if age < limit else left), polled_at)
     verdict = refused(worker, drain.at, limit, polled_at, now)
     goes_on = verdict.next is Next.WAIT
     return NextLook(_whole(_growing(look, age, limit)) if goes_on else None, verdict.polled_at)

@@ -22,6 +22,7 @@ from .handlers import Context, load
 EVENTS = Path(__file__).parents[2] / "events"
 SAMPLE_INSTANCE = "i-0a1b2c3d4e5f60718"
 GROUP = "asg-staging-image-to-video"
+MACHINES = ("scale-in", "spot-interruption", "ami-rollout")
 TABLES = ("ai_job_dispatches", "comfy_ui_workers", "worker_workflows", "worker_audit_logs")
 
 
@@ -52,21 +53,23 @@ class World:
 
 @pytest.fixture
 def world(aws: None, mariadb: MariaDb, root: Connection, workflow: int, monkeypatch: pytest.MonkeyPatch) -> World:
+    client.cache_clear()  # what another test's function reads of EC2 is less
     secret = mariadb.master_secret() | {"username": USER, "password": PASSWORD}
     client("secretsmanager").create_secret(Name="/bp/staging/rds/fleet-control", SecretString=json.dumps(secret))
-    scale_in, spot = create_machine(), create_machine("bp-staging-spot-interruption")
+    scale_in, spot, rollout = (create_machine(f"bp-staging-{name}") for name in MACHINES)
     environment = {
         "STAGE": "staging",
         "DB_SECRET_ID": "/bp/staging/rds/fleet-control",
         "DB_CA_FILE": str(mariadb.ca_file),
         "SCALE_IN_MACHINE_ARN": scale_in,
         "SPOT_INTERRUPTION_MACHINE_ARN": spot,
+        "AMI_ROLLOUT_MACHINE_ARN": rollout,
         "FLEET_WORKER_LIMIT": "50",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     create_group(desired=1)
-    return World(root, [scale_in, spot])
+    return World(root, [scale_in, spot, rollout])
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def crew(world: World, worker: Add) -> int:
     return worker(worker_id=world.instance, registration_source="fleet", created_at=ago(3600))
 
 
-FUNCTIONS = ("reconcile", "scale_in", "scale_to_zero", "spot_interruption")
+FUNCTIONS = ("ami_rollout", "reconcile", "scale_in", "scale_to_zero", "spot_interruption")
 Setting = Callable[[World, Add, Add], None]
 
 
@@ -101,6 +104,14 @@ def drained_long_ago(world: World, job: Add, audit: Add) -> None:
     drained(world, job, audit, seconds_ago=70)
 
 
+def image_changed(world: World, job: Add, audit: Add) -> None:
+    for image in ("ami-12c6146b", "ami-0a1b2c3d4e5f60718"):
+        client("ssm").put_parameter(
+            Name="/bp/staging/ami/image-to-video", Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+        )
+    client("autoscaling").update_auto_scaling_group(AutoScalingGroupName=GROUP, MinSize=1)
+
+
 @pytest.fixture
 def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], None]:
     return lambda setting: setting(world, job, audit)
@@ -121,6 +132,9 @@ def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], 
         ("spot_interruption_shutting_down", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_terminated", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_respond", holds_a_job, {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}),
+        ("ami_rollout_image_changed", image_changed, {"ami-rollout"}),
+        ("ami_rollout_survey", image_changed, {"ami-rollout"}),
+        ("ami_rollout_look", image_changed, {"comfy_ui_workers", "worker_audit_logs", "scale-in"}),
     ],
 )
 def test_a_second_delivery_changes_nothing_more(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 from fleet_control.act.asg import Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
+from fleet_control.act.images import Launch, ParameterImage
 
 from .recorder import FakeRecorder
 
@@ -41,6 +42,10 @@ class Stage:
     instances: dict[str, Ec2Instance] = field(default_factory=dict)
     executions: dict[str, Mapping[str, object]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    parameters: dict[str, ParameterImage] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    """Of instances that did not run "ami-1"."""
     lock_is_free: bool = True
     broken: dict[str, Exception] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
@@ -190,6 +195,10 @@ class FakeWorkers:
         ours = {"drain_id": newest["id"], "drain_event": newest["event"], "drain_at": newest["created_at"]}
         return row | ours | {"drain_metadata": metadata}
 
+    def registrations(self) -> list[Row]:
+        self._stage.call("registrations")
+        return [{"worker_identifier": row["worker_id"]} for row in self._stage.workers.values()]
+
     def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
         self._stage.call("drain", instance_id, reason)
         row = self._stage.workers[instance_id]
@@ -282,6 +291,27 @@ class FakeEc2:
         return {name: self._stage.instances[name] for name in instance_ids if name in self._stage.instances}
 
 
+class FakeImages:
+    """What EC2 remembers is what the stage holds; who is in no group any more is gone."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def wanted(self, slugs: Iterable[str]) -> dict[str, ParameterImage]:
+        self._stage.call("wanted")
+        return {slug: self._stage.parameters[slug] for slug in slugs if slug in self._stage.parameters}
+
+    def launched(self, groups: Iterable[str]) -> list[Launch]:
+        self._stage.call("launched", *groups)
+        return [
+            Launch(
+                i.id, name, self._stage.images.get(i.id, "ami-1"), self._stage.instances[i.id].launched_at, "running"
+            )
+            for name in groups
+            for i in self._stage.groups[name].instances
+        ]
+
+
 class FakeMachine:
     """Every execution that was started keeps its name; `running` are those still on their way."""
 
@@ -299,6 +329,10 @@ class FakeMachine:
     def running(self) -> frozenset[str]:
         self._stage.call("running")
         return frozenset(self._stage.running)
+
+    def failed(self) -> frozenset[str]:
+        self._stage.call("failed")
+        return frozenset(self._stage.failed)
 
 
 def refused(action: str) -> ClientError:
@@ -318,6 +352,7 @@ def ports_of(stage: Stage, kind: type[PortsT], **own: Any) -> PortsT:
         "workers": FakeWorkers(stage),
         "groups": FakeGroups(stage),
         "ec2": FakeEc2(stage),
+        "images": FakeImages(stage),
         "scale_in": FakeMachine(stage),
         "machine": FakeMachine(stage),
         "recorder": stage.recorder,

@@ -10,9 +10,23 @@ from typing import Any
 import pytest
 from fleet_control.errors import BadEvent
 from fleet_control.messages.alarm import AlarmNotification
-from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
-from fleet_control.messages.parse import parse_alarm, parse_nudge, parse_scale_in, parse_spot
-from fleet_control.messages.tasks import DrainOnItsWay, InterruptionTask, Notice, ScaleInTask, Tick
+from fleet_control.messages.eventbridge import (
+    GroupEvent,
+    ImageChange,
+    InstanceStateChange,
+    InterruptionWarning,
+    JobQueued,
+)
+from fleet_control.messages.parse import parse_alarm, parse_nudge, parse_rollout, parse_scale_in, parse_spot
+from fleet_control.messages.tasks import (
+    AmiSurvey,
+    DrainOnItsWay,
+    InterruptionTask,
+    Notice,
+    RolloutTask,
+    ScaleInTask,
+    Tick,
+)
 
 EVENTS = Path(__file__).parents[2] / "events"
 INSTANCE = "i-0a1b2c3d4e5f60718"
@@ -38,6 +52,9 @@ SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("spot_interruption_shutting_down", parse_spot, InstanceStateChange),
     ("spot_interruption_terminated", parse_spot, InstanceStateChange),
     ("spot_interruption_respond", parse_spot, InterruptionTask),
+    ("ami_rollout_image_changed", parse_rollout, ImageChange),
+    ("ami_rollout_survey", parse_rollout, AmiSurvey),
+    ("ami_rollout_look", parse_rollout, RolloutTask),
 ]
 
 
@@ -47,7 +64,7 @@ def test_each_sample_is_the_message_it_is_named_for(name: str, parse: Callable[[
 
 
 def test_every_sample_of_these_functions_is_covered() -> None:
-    prefixes = ("reconcile_", "scale_in_", "scale_to_zero_", "spot_interruption_")
+    prefixes = ("ami_rollout_", "reconcile_", "scale_in_", "scale_to_zero_", "spot_interruption_")
     assert {name for name, _, _ in SAMPLES} == {p.stem for p in EVENTS.glob("*.json") if p.stem.startswith(prefixes)}
 
 
@@ -72,6 +89,12 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
     assert (message.instance_id, message.notice) == (INSTANCE, notice)
 
 
+def test_a_new_image_tells_its_stage_and_fleet() -> None:
+    message = parse_rollout(sample("ami_rollout_image_changed"))
+    assert isinstance(message, ImageChange)
+    assert (message.stage, message.slug) == ("staging", "image-to-video")
+
+
 @pytest.mark.parametrize(
     ("parse", "event", "where"),
     [
@@ -91,6 +114,20 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
             sample("spot_interruption_warning") | {"detail": {"instance-id": "i-xyz", "instance-action": "terminate"}},
             "instance-id",
             id="an id that is none",
+        ),
+        pytest.param(
+            parse_rollout,
+            sample("ami_rollout_image_changed")
+            | {"detail": {"operation": "Create", "name": "/bp/staging/ami/image-to-video"}},
+            "operation",
+            id="an image that is there for the first time",
+        ),
+        pytest.param(
+            parse_rollout,
+            sample("ami_rollout_image_changed")
+            | {"detail": {"operation": "Update", "name": "/bp/staging/fleet-secret"}},
+            "name",
+            id="a parameter that names no image",
         ),
     ],
 )
@@ -112,3 +149,7 @@ def test_a_machine_is_given_whole_seconds_to_wait() -> None:
     assert json.loads(json.dumps(task.drain.model_dump(mode="json")))["look_seconds"].__class__ is int
     notice = Notice(instance_id=INSTANCE, kind="interruption", max_looks=2, look_seconds=5)
     assert notice.model_dump(mode="json")["look_seconds"].__class__ is int
+    rollout = parse_rollout(sample("ami_rollout_look"))
+    assert isinstance(rollout, RolloutTask)
+    waits = rollout.rollout.model_dump(mode="json")
+    assert {waits[name].__class__ for name in ("look_seconds", "error_seconds")} == {int}

@@ -32,6 +32,13 @@ FROM ai_job_dispatches
 WHERE worker_id = %s AND status = 'leased'
 """
 
+# The end of the index on event: as dear for a log of years as for one of a day.
+REGISTRATIONS = """
+SELECT worker_identifier, created_at FROM worker_audit_logs WHERE event = 'registered' ORDER BY id DESC LIMIT %s
+"""
+MOST_REGISTRATIONS = 500
+"""A stage has at most fifty workers, and they register at most ten a minute."""
+
 LOCK = "SELECT id, is_draining FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
 DRAIN = """
 UPDATE comfy_ui_workers SET is_draining = 1, updated_at = UTC_TIMESTAMP() WHERE id = %s AND is_draining = 0
@@ -66,6 +73,10 @@ class Workers:
     def leases(self, instance_id: str) -> list[Row]:
         """What this worker holds, live or expired."""
         return self._database.query(LEASES_OF, (instance_id,))
+
+    def registrations(self) -> list[Row]:
+        """The newest registrations, newest first, at most MOST_REGISTRATIONS of them."""
+        return self._database.query(REGISTRATIONS, (MOST_REGISTRATIONS,))
 
     def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
         """Stop the worker's polls. The drain's audit id; None when it is draining already, by us or by an admin."""

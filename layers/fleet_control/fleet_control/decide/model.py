@@ -16,6 +16,7 @@ SPOT_INTERRUPTION = "spot_interruption"
 INSTANCE_TERMINATED = "instance_terminated"
 IDLE = "idle"
 SCALE_TO_ZERO = "scale_to_zero"
+AMI_ROLLOUT = "ami_rollout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,12 @@ class Drain:
 
     @property
     def is_scale_in(self) -> bool:
-        return self.reason in (IDLE, SCALE_TO_ZERO)
+        return self.reason in (IDLE, SCALE_TO_ZERO, AMI_ROLLOUT)
 
     @property
     def can_be_undone(self) -> bool:
-        return self.is_scale_in and not self.committed
+        """For demand that has come back. An old image is drained *because* it serves: its replacement is launched."""
+        return self.is_scale_in and self.reason != AMI_ROLLOUT and not self.committed
 
 
 @dataclass(frozen=True, slots=True)

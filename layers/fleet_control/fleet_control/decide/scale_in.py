@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from fleet_control.decide.model import Worker
+from fleet_control.decide.model import AMI_ROLLOUT, Worker
 from fleet_control.decide.standing import seconds_since
 
 
@@ -43,7 +43,7 @@ def look(
         return Verdict(Next.TERMINATE, "termination was decided before")
     if worker.is_busy(now):
         return Verdict(Next.RELEASE, "a job slipped in: it is finished, not killed")
-    if waiting:
+    if waiting and worker.drain.reason != AMI_ROLLOUT:  # under load nothing would ever be rolled out
         return Verdict(Next.RELEASE, f"{waiting} jobs wait: serving them is quicker than launching")
     return _refused(worker, worker.drain.at, limit_seconds, polled_at, now)
 

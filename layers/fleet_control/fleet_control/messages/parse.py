@@ -9,8 +9,14 @@ from pydantic_core import ErrorDetails
 
 from fleet_control.errors import BadEvent
 from fleet_control.messages.alarm import AlarmNotification
-from fleet_control.messages.eventbridge import GroupEvent, InstanceStateChange, InterruptionWarning, JobQueued
-from fleet_control.messages.tasks import InterruptionTask, ScaleInTask, Tick
+from fleet_control.messages.eventbridge import (
+    GroupEvent,
+    ImageChange,
+    InstanceStateChange,
+    InterruptionWarning,
+    JobQueued,
+)
+from fleet_control.messages.tasks import AmiSurvey, InterruptionTask, RolloutTask, ScaleInTask, Tick
 
 T = TypeVar("T")
 
@@ -19,6 +25,7 @@ KIND = frozenset({"step", "Records", "source", "detail-type"})
 
 Nudge = Tick | AlarmNotification | JobQueued | GroupEvent
 SpotMessage = InterruptionTask | InterruptionWarning | InstanceStateChange
+RolloutMessage = RolloutTask | AmiSurvey | ImageChange
 
 
 def parse_nudge(event: Any) -> Nudge:
@@ -39,6 +46,11 @@ def parse_scale_in(event: Any) -> ScaleInTask:
 def parse_spot(event: Any) -> SpotMessage:
     """A notice from EventBridge, or the machine's next look. Raises BadEvent."""
     return _parse(TypeAdapter(SpotMessage), event)
+
+
+def parse_rollout(event: Any) -> RolloutMessage:
+    """A new image, the schedule, or the machine's next look. Raises BadEvent."""
+    return _parse(TypeAdapter(RolloutMessage), event)
 
 
 def _parse(adapter: TypeAdapter[T], event: Any) -> T:

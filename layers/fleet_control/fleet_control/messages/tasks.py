@@ -59,3 +59,29 @@ class InterruptionTask(_Model):
 
     step: Literal["respond"]
     notice: Notice
+
+
+class AmiSurvey(_Model):
+    """The schedule: is there a fleet with an older image that nobody is replacing?"""
+
+    step: Literal["survey"]
+
+
+class Rollout(_Model):
+    """Of one version of a fleet's image parameter `/bp/<stage>/ami/<slug>`. `looks` counts up to `max_looks`,
+    `look_seconds` apart; after an error the machine waits `error_seconds`."""
+
+    group: str
+    slug: str
+    version: int
+    looks: int = 0
+    max_looks: int
+    look_seconds: int = Field(gt=0)
+    error_seconds: int = Field(gt=0)
+
+
+class RolloutTask(_Model):
+    """A step of `ami_rollout`; answered with `{"rollout": …, "next": "wait|done|stop", "reason": …}`."""
+
+    step: Literal["look"]
+    rollout: Rollout

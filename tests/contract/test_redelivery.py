@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,16 @@ def test_a_respond_of_every_kind_twice_gives_the_job_back_once(world: World, cre
     (dispatch,) = world.snapshot()["ai_job_dispatches"]
     assert (dispatch["status"], dispatch["attempts"]) == ("queued", 1)
     assert len(world.snapshot()["comfy_ui_workers"]) == (0 if kind == "terminated" else 1)
+
+
+def test_the_time_from_a_notice_to_the_jobs_return_is_measured(
+    world: World, crew: int, job: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(**leased(600, world.instance, attempts=2), lease_token="t-1")
+    started = datetime.now(UTC) - timedelta(seconds=7)
+    load("spot_interruption").handler(
+        world.sample("spot_interruption_respond") | {"started": started.isoformat()}, Context()
+    )
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (measured,) = [line["RequeueSeconds"] for line in said if "RequeueSeconds" in line]
+    assert 7 <= measured[0] < 20

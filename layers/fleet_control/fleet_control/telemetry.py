@@ -52,6 +52,9 @@ class Telemetry:
         """A health metric of this invocation; sent with the others when it ends."""
         self.metrics.add_metric(name, MetricUnit.Count, value)
 
+    def duration(self, name: str, seconds: float) -> None:
+        self.metrics.add_metric(name, MetricUnit.Seconds, seconds)
+
     def decision(self, **fields: object) -> None:
         """One record per decision, "do nothing" included."""
         log_decision(self.logger, **fields)

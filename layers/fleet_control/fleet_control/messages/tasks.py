@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 
 class _Model(BaseModel):
@@ -55,10 +55,12 @@ class Notice(_Model):
 
 
 class InterruptionTask(_Model):
-    """A step of `spot_interruption`; answered with `{"notice": …, "next": "wait|done", "reason": …}`."""
+    """A step of `spot_interruption`; answered with `{"notice": …, "next": "wait|done", "reason": …}`. `started` is when
+    its execution began."""
 
     step: Literal["respond"]
     notice: Notice
+    started: AwareDatetime | None = None
 
 
 class AmiSurvey(_Model):

@@ -47,9 +47,6 @@ TRANSITIONS = 14
 
 REQUIRED = {
     "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-0a,subnet-0b",
-    "ControlPlaneSecurityGroupId": "sg-0a",
-    "GpuSecurityGroupId": "sg-0b",
 }
 """The template's parameters without a default; none of them changes a cost."""
 

@@ -41,6 +41,7 @@ FIRST = {
     "SpotInterruptionFunction": "spot_interruption_warning",
     "TenantPoolInitFunction": "tenant_pool_init_create",
     "FleetSecretInitFunction": "fleet_secret_init_create",
+    "AmiParameterInitFunction": "ami_parameter_init_create",
 }
 """The sample that each function is woken with. A custom resource's is called by hand: nobody waits at its URL."""
 

@@ -6,6 +6,7 @@ plain CloudFormation that an emulator can create; nothing in it is restated or c
 
 from collections.abc import Mapping
 from copy import deepcopy
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 SERVERLESS = "AWS::Serverless-2016-10-31"
+PUBLISHED = "ami-0123456789abcdef0"
+"""What Parameter Store answers for a template's parameter whose default is the name of a public one."""
 
 
 def render(path: Path, parameters: Mapping[str, str]) -> Template:
     """The CloudFormation template of a stack file with these parameter values (lists as comma separated strings).
 
-    - A function's code is a stand-in; the folder it comes from is `Metadata.SourceFolder`, relative to the template.
+    - A function's code is a stand-in; its folder is `Metadata.SourceFolder`, relative to the root template.
     - A state machine's `DefinitionString` is `Fn::Sub` of [its ASL file, byte for byte, its substitutions].
     - A nested stack's rendered template is `Metadata.Template`; its `TemplateURL` is the path of its file.
 
@@ -46,10 +49,19 @@ def parameter_values(source: Template, given: Mapping[str, str]) -> dict[str, st
     declared = source.get("Parameters", {})
     if unknown := given.keys() - declared.keys():
         raise ValueError(f"unknown parameters: {', '.join(sorted(unknown))}")
-    defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
+    defaults = {name: default(spec) for name, spec in declared.items() if "Default" in spec}
     if missing := declared.keys() - defaults.keys() - given.keys():
         raise ValueError(f"parameters without a value: {', '.join(sorted(missing))}")
     return defaults | dict(given)
+
+
+def default(spec: Template) -> str:
+    return PUBLISHED if is_looked_up(spec) else str(spec["Default"])
+
+
+def is_looked_up(spec: Template) -> bool:
+    """Whether the parameter's value is the name of another, in Parameter Store, that has the value."""
+    return str(spec["Type"]).startswith("AWS::SSM::Parameter::Value")
 
 
 def translate(template: Template, values: Mapping[str, str], folder: Path) -> Template:
@@ -115,6 +127,9 @@ def nest(application: Template, folder: Path) -> None:
     application["Type"] = "AWS::CloudFormation::Stack"
     application["Properties"]["TemplateURL"] = location
     application["Metadata"] = {"Template": render_nested(child, known)}
+    for resource in application["Metadata"]["Template"]["Resources"].values():
+        if source := resource.get("Metadata", {}).get("SourceFolder"):
+            resource["Metadata"]["SourceFolder"] = normpath(Path(location).parent / source)
 
 
 def render_nested(path: Path, known: Mapping[str, str]) -> Template:

@@ -36,12 +36,13 @@ class Role:
 
 def read_roles(stacks: Stacks) -> dict[str, Role]:
     """Every role of the templates. Raises UnsupportedPolicyError, and KeyError for a policy nobody knows."""
+    everywhere = {name: resource for resources in stacks.values() for name, resource in resources.items()}
     return {
         role.name: role
         for stack, resources in stacks.items()
         for logical_id, resource in resources.items()
         if resource["Type"] == "AWS::IAM::Role"
-        for role in [_role(f"{stack}/{logical_id}" if stack else logical_id, resource["Properties"], resources)]
+        for role in [_role(f"{stack}/{logical_id}" if stack else logical_id, resource["Properties"], everywhere)]
     }
 
 

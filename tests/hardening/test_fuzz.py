@@ -166,6 +166,7 @@ FUNCTIONS = [
     "spot_interruption",
     "tenant_pool_init",
     "fleet_secret_init",
+    "ami_parameter_init",
 ]
 
 

@@ -226,6 +226,7 @@ FUNCTIONS = (
     "spot-interruption",
     "tenant-pool-init",
     "fleet-secret-init",
+    "ami-parameter-init",
 )
 
 

@@ -18,9 +18,6 @@ ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
 PARAMETERS = {
     "Stage": "staging",
     "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-1,subnet-2",
-    "ControlPlaneSecurityGroupId": "sg-control",
-    "GpuSecurityGroupId": "sg-gpu",
 }
 
 

@@ -19,7 +19,8 @@ Subject = tuple[str, str]
 
 def subject(rule: Rule) -> Subject:
     resource = rule.resource if rule.resource.startswith("arn:aws:s3") else rule.resource.split(":", 5)[-1]
-    for value, stands_for in ((ACCOUNT, "<account>"), ("staging", "<stage>"), *((slug, "<slug>") for slug in SLUGS)):
+    stand_ins = {ACCOUNT: "<account>", "staging": "<stage>", "-AbCdEf": "-??????"} | dict.fromkeys(SLUGS, "<slug>")
+    for value, stands_for in stand_ins.items():
         resource = resource.replace(value, stands_for)
     conditions = [f"{key} = {', '.join(values)}" for _, key, values in rule.conditions]
     return resource.removeprefix("arn:aws:s3:::"), "; ".join(conditions)

@@ -13,9 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "Stage": "staging",
     "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-1,subnet-2",
-    "ControlPlaneSecurityGroupId": "sg-control",
-    "GpuSecurityGroupId": "sg-gpu",
 }
 
 
@@ -30,9 +27,17 @@ def stacks() -> dict[str, Template]:
     return resolved()
 
 
+CONTROL_PLANE = ("", "Signals", "AmiRollout")
+
+
 @pytest.fixture(scope="session")
 def root(stacks: dict[str, Template]) -> Template:
-    return stacks[""]
+    """The control plane: of the application itself and of the stacks that it is divided into."""
+    return control_plane(stacks)
+
+
+def control_plane(stacks: dict[str, Template]) -> Template:
+    return {name: resource for stack in CONTROL_PLANE for name, resource in stacks[stack].items()}
 
 
 def properties_of(resources: Template, kind: str) -> dict[str, dict[str, Any]]:

@@ -34,6 +34,8 @@ def overrides(instance_types: str) -> list[dict[str, str]]:
         "SubnetIds": "subnet-1",
         "SecurityGroupId": "sg-gpu",
         "ApiBaseUrl": "https://api.example.com",
+        "FirstImage": "ami-0123456789abcdef0",
+        "AmiParameterInitFunctionArn": "arn:ami-parameter-init",
         "QueueHasJobsTopicArn": "arn:has-jobs",
         "ScaleToZeroTopicArn": "arn:to-zero",
         "InstanceTypes": instance_types,
@@ -150,7 +152,9 @@ def test_fleets_differ_by_their_mapping_entry_alone(stacks: dict[str, Template])
 def test_a_third_workflow_is_one_list_item_and_one_mapping_entry(tmp_path: Path) -> None:
     for name in ("stacks", "statemachines"):
         (tmp_path / name).symlink_to(ROOT / name)
-    entry = '    upscale: { MaxSize: 3, BacklogTarget: 4, WarmupSeconds: 120, InstanceTypes: "g6.xlarge" }\n'
+    entry = (
+        '    upscale: { MinSize: 0, MaxSize: 3, BacklogTarget: 4, WarmupSeconds: 120, InstanceTypes: "g6.xlarge" }\n'
+    )
     source = (ROOT / "template.yaml").read_text()
     (tmp_path / "template.yaml").write_text(source.replace("    face-swap: {", f"{entry}    face-swap: {{", 1))
     parameters = PARAMETERS | {"WorkflowSlugs": "image-to-video,face-swap,upscale"}

@@ -8,6 +8,7 @@ from lab.render import Template
 
 from .conftest import properties_of, resolved
 
+FLEETS = ("Fleetimagetovideo", "Fleetfaceswap")
 TOPIC = "arn:aws:sns:us-east-1:123456789012:bp-staging-"
 LOST = "arn:aws:sqs:us-east-1:123456789012:bp-staging-undelivered-events"
 
@@ -25,10 +26,15 @@ def watch(stacks: dict[str, Template]) -> dict[str, dict[str, Any]]:
 def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> None:
     topics = {
         f"arn:aws:sns:us-east-1:123456789012:{t['TopicName']}"
-        for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
+        for t in properties_of(stacks["Signals"], "AWS::SNS::Topic").values()
     }
     alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
-    assert len(alarms) == 2 * 2 + 4 + 1 + 7 + 3 + 2 * 2 + 2
+    assert {name for name, stack in stacks.items() if alarms_of(stack)} == {
+        *FLEETS,
+        "ControlPlaneAlarms",
+        "AmiRollout",
+        "Monitoring",
+    }
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
@@ -150,6 +156,14 @@ RULES = {
     "InterruptionWarning": (
         "spot-interruption",
         {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+    ),
+    "ImageChanged": (
+        "ami-rollout",
+        {
+            "source": ["aws.ssm"],
+            "detail-type": ["Parameter Store Change"],
+            "detail": {"operation": ["Update"], "name": [{"prefix": "/bp/staging/ami/"}]},
+        },
     ),
     "InstanceGone": (
         "spot-interruption",

@@ -1,4 +1,4 @@
-"""Parameter Store: SecureStrings, which CloudFormation itself cannot create."""
+"""Parameter Store: what is put once. CloudFormation itself can create no SecureString, and puts old values back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ class Parameters:
         """False when the parameter exists already, which then keeps its value: AWS decides, not a look before."""
         try:
             self._client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=False)
+        except self._client.exceptions.ParameterAlreadyExists:
+            return False
+        return True
+
+    def put_image_once(self, name: str, image_id: str) -> bool:
+        """Like `put_secret_once`. AWS looks whether the image exists after it has answered."""
+        try:
+            self._client.put_parameter(
+                Name=name, Value=image_id, Type="String", DataType="aws:ec2:image", Overwrite=False
+            )
         except self._client.exceptions.ParameterAlreadyExists:
             return False
         return True

@@ -4,6 +4,7 @@ The same expansion and translation that `sam deploy` has AWS do, run offline by 
 plain CloudFormation that an emulator can create; nothing in it is restated or changed but where code is found.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from os.path import normpath
@@ -40,8 +41,31 @@ def render(path: Path, parameters: Mapping[str, str]) -> Template:
     """
     source = yaml_parse(path.read_text())
     values = parameter_values(source, parameters)
-    template = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | values, enabled=True)
-    return translate(deepcopy(template.expanded_template), values, path.parent)
+    return translate(expand(source, values), values, path.parent)
+
+
+def expand(source: Template, values: Mapping[str, str]) -> Template:
+    """The template without loops and the like.
+
+    The library replaces what it knows in an Fn::Sub, and drops the Fn::Sub also when there is more: that is put back.
+    """
+    expanded = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | dict(values), enabled=True)
+    template: Template = deepcopy(expanded.expanded_template)
+    names = "|".join(map(re.escape, [*template["Resources"], *template.get("Parameters", {})]))
+    left_over = re.compile(rf"\$\{{(?:{names})(?:\.[\w.]+)?\}}")
+    for section in template.keys() & {"Resources", "Outputs"}:
+        template[section] = with_subs(template[section], left_over)
+    return template
+
+
+def with_subs(node: Any, left_over: re.Pattern[str]) -> Any:
+    if isinstance(node, str):
+        return {"Fn::Sub": node} if left_over.search(node) else node
+    if isinstance(node, list):
+        return [with_subs(item, left_over) for item in node]
+    if isinstance(node, dict):
+        return {key: item if key == "Fn::Sub" else with_subs(item, left_over) for key, item in node.items()}
+    return node
 
 
 def parameter_values(source: Template, given: Mapping[str, str]) -> dict[str, str]:
@@ -134,9 +158,7 @@ def nest(application: Template, folder: Path) -> None:
 
 def render_nested(path: Path, known: Mapping[str, str]) -> Template:
     """Like `render`, but parameters whose values only the running parent knows stay references."""
-    source = yaml_parse(path.read_text())
-    expanded = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | dict(known), enabled=True)
-    return translate(deepcopy(expanded.expanded_template), known, path.parent)
+    return translate(expand(yaml_parse(path.read_text()), known), known, path.parent)
 
 
 def as_text(value: Any) -> str:

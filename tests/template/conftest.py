@@ -1,5 +1,6 @@
 """The application rendered and resolved once, with the parameters of a small staging."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ PARAMETERS = {
 }
 
 
+@cache
 def resolved(**changes: str) -> dict[str, Template]:
-    """Resources by stack ("" is the root), with these parameters changed."""
+    """Resources by stack ("" is the root), with these parameters changed. Not to be written to: it is made once."""
     parameters = PARAMETERS | changes
     return resolve_stacks(render(ROOT / "template.yaml", parameters), parameters)
 

@@ -42,13 +42,14 @@ def read_env_vars(path: Path) -> dict[str, dict[str, str]]:
 
 
 def invocables(build: Build, env_vars: EnvVars, parameters: Mapping[str, str] | None = None) -> dict[str, Invocable]:
-    """By logical id. The environment of this process has no say: the SAM CLI would let it override the template."""
+    """By logical id, those of nested stacks among them: `sam local invoke` itself does not find a layer that a parent
+    passes on. The environment of this process has no say: the SAM CLI would let it override the template."""
     template = build.folder / "template.yaml"
     with patch.dict("os.environ", {"AWS_DEFAULT_REGION": REGION}, clear=True):
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(template), parameter_overrides=dict(parameters or {}), language_extensions_enabled=True
         )
-        provider = SamFunctionProvider(stacks)
+        provider = SamFunctionProvider(stacks, locate_layer_nested=True)
         runner = LocalLambdaRunner(
             local_runtime=None,
             function_provider=provider,

@@ -20,6 +20,7 @@ TOLD = (
     "Namespace",
     "SecretId",
     "Name",
+    "Names",
     "TopicArn",
     "QueueUrl",
 )

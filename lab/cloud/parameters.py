@@ -11,8 +11,7 @@ from lab.cloud.names import ACCOUNT, REGION
 
 
 def put_and_tell(bus: EventBus) -> Any:
-    """In the place of moto's `put_parameter`. An image is taken as valid: AWS looks at it first, and says nothing of one
-    that is not."""
+    """In the place of moto's `put_parameter`. An image is taken as valid; AWS says nothing of one that is not."""
     original = SimpleSystemManagerBackend.put_parameter
 
     def put_parameter(backend: Any, name: str, *given: Any, **named: Any) -> Any:

@@ -35,7 +35,7 @@ class Place:
         return f"arn:aws:{service}:{self.region}:{self.account}:{rest}"
 
 
-Resource = Callable[[Place, Entry], str]
+Resource = Callable[[Place, Entry], "str | tuple[str, ...]"]
 Context = Callable[[Entry], Mapping[str, str]]
 
 
@@ -67,6 +67,11 @@ def parameter(place: Place, request: Entry) -> str:
     return place.arn("ssm", f"parameter/{request['Name'].lstrip('/')}")
 
 
+def parameters(place: Place, request: Entry) -> tuple[str, ...]:
+    """Each that is asked for needs its own Allow."""
+    return tuple(parameter(place, {"Name": name}) for name in request["Names"])
+
+
 def namespace(request: Entry) -> Mapping[str, str]:
     return {"cloudwatch:namespace": request["Namespace"]} if "Namespace" in request else {}
 
@@ -85,6 +90,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("secretsmanager", "GetSecretValue"): Operation("secretsmanager:GetSecretValue", secret),
     ("sqs", "SendMessage"): Operation("sqs:SendMessage", given("QueueArn")),
     ("ssm", "GetParameter"): Operation("ssm:GetParameter", parameter),
+    ("ssm", "GetParameters"): Operation("ssm:GetParameters", parameters),
     ("ssm", "PutParameter"): Operation("ssm:PutParameter", parameter),
     ("states", "ListExecutions"): Operation("states:ListExecutions", given("stateMachineArn")),
     ("states", "StartExecution"): Operation("states:StartExecution", given("stateMachineArn")),
@@ -96,7 +102,8 @@ def as_request(place: Place, service: str, operation: str, request: Entry) -> Re
     found = OPERATIONS.get((SERVICES.get(service, service), operation))
     if found is None:
         raise UnknownCallError(f"{service} {operation}")
-    return Request(found.action, (found.resource(place, request),), found.context(request))
+    resources = found.resource(place, request)
+    return Request(found.action, (resources,) if isinstance(resources, str) else resources, found.context(request))
 
 
 SERVICES = {"stepfunctions": "states"}

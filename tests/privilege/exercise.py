@@ -30,7 +30,12 @@ STAGE = "staging"
 PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
 PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
-TAGS = {"fleet:scale-to-zero-minutes": "0.02", "fleet:drain-look-seconds": "1", "fleet:drain-limit-seconds": "10"}
+TAGS = {
+    "fleet:scale-to-zero-minutes": "0.02",
+    "fleet:drain-look-seconds": "1",
+    "fleet:drain-limit-seconds": "10",
+    "fleet:warmup-seconds": "20",
+}
 ABANDONED = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, metadata, created_at)
 SELECT id, worker_id, 'fleet_drained', '{"reason": "idle"}', UTC_TIMESTAMP() - INTERVAL 100 SECOND
@@ -77,6 +82,7 @@ class Exercise:
             self.video_and_back_to_zero()
             self.interruption()
             self.abandoned_drain()
+            self.new_image()
             self.nonsense()
             self.database_away()
             self.broken_secrets()
@@ -128,6 +134,20 @@ class Exercise:
         self._write(ABANDONED, instance)
         self._nudge()
         self._until(lambda: not self._members(SWAP), "the drain is picked up")
+
+    def new_image(self) -> None:
+        """A parameter changes, and a survey sees it too: the one instance that is always wanted is replaced."""
+        self._always(SWAP, 1)
+        self._until(lambda: self._registered(SWAP), "the wanted instance registers")
+        [old] = self._members(SWAP)
+        clients = self._world.cloud.client
+        images = clients("ec2").describe_images(Owners=["amazon"])["Images"]
+        clients("ssm").put_parameter(
+            Name=f"/bp/{STAGE}/ami/{SWAP}", Value=images[-1]["ImageId"], Type="String", Overwrite=True
+        )
+        self._world.invoke("ami-rollout", {"step": "survey"})
+        self._until(lambda: old not in self._members(SWAP) and self._registered(SWAP), "its replacement registers")
+        self._always(SWAP, 0)
 
     def nonsense(self) -> None:
         """Every function is sent an event that it cannot read, and gives it up."""
@@ -209,6 +229,16 @@ class Exercise:
         groups = [g for g in self._world.fleets() if g["AutoScalingGroupName"] == f"asg-{STAGE}-{slug}"]
         return [member["InstanceId"] for member in groups[0]["Instances"]]
 
+    def _registered(self, slug: str) -> bool:
+        names = self._members(slug)
+        with self._world.connect() as connection, connection.cursor() as cursor:
+            found = [cursor.execute("SELECT 1 FROM comfy_ui_workers WHERE worker_id = %s", (name,)) for name in names]
+        return bool(found) and all(found)
+
+    def _always(self, slug: str, size: int) -> None:
+        groups = self._world.cloud.client("autoscaling")
+        groups.update_auto_scaling_group(AutoScalingGroupName=f"asg-{STAGE}-{slug}", MinSize=size)
+
     @staticmethod
     def _until(seen: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -227,6 +257,7 @@ FUNCTIONS = (
     "tenant-pool-init",
     "fleet-secret-init",
     "ami-parameter-init",
+    "ami-rollout",
 )
 
 

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from fleet_control.decide.capacity import capacity
 from fleet_control.decide.model import AMI_ROLLOUT, Fleet, Instance
+from fleet_control.decide.pickup import abandoned_drains
 from fleet_control.decide.rollout import Image, Launched, Next, Scene, Step, execution_name, is_taken, outdated, step
 from fleet_control.decide.scale_in import Next as ScaleIn
 from fleet_control.decide.scale_in import look
@@ -215,3 +217,14 @@ def test_the_way_out_of_an_old_image(waiting: int, leases: Any, expected: ScaleI
     polled: datetime = b.ago(6)
     found = look(worker, drain_id=100, waiting=waiting, limit_seconds=60, polled_at=polled, now=b.NOW)
     assert found.next is expected
+
+
+def test_what_goes_for_its_image_is_replaced_and_not_called_back() -> None:
+    fleet = three(b.draining("i-1", AMI_ROLLOUT), queued=6)
+    needs = capacity(fleet, b.NOW)
+    assert (needs.undo, needs.holding, needs.desired) == ((), 1, 4)
+
+
+def test_a_drain_for_an_image_whose_execution_is_gone_is_picked_up() -> None:
+    fleet = three(b.draining("i-1", AMI_ROLLOUT, age=100))
+    assert [worker.instance_id for worker in abandoned_drains(fleet, (), frozenset(), b.NOW)] == ["i-1"]

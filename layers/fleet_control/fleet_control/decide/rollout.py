@@ -160,7 +160,8 @@ def _finished(old: list[Instance], where: Mapping[str, Standing]) -> Step | None
 
 def _replace(fleet: Fleet, existing: list[Instance], old: list[Instance], where: Mapping[str, Standing]) -> Step:
     """The longest idle of the old ones; never one that works, and never the last one that serves while it is needed."""
-    idle = [one.worker for one in old if where[one.id] is Standing.IDLE and one.worker is not None]
+    settled = [one for one in old if one.lifecycle == "InService" and where[one.id] is Standing.IDLE]
+    idle = [one.worker for one in settled if one.worker is not None]
     serving = sum(where[one.id] in SERVES for one in existing)
     if not idle:
         return Step(Next.WAIT, "all that run an older image are at work")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the two lists of pins: hashed for what goes to Lambda, plain and for every supported Python for development.
+# Compiles the lists of pins: hashed for what goes to Lambda, plain and for every supported Python for development and checkov.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,3 +13,4 @@ from_runtime=(--no-emit-package botocore --no-emit-package python-dateutil --no-
 compile --python-version 3.13 --generate-hashes "${from_runtime[@]}" \
   layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 compile --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
+compile --python-version 3.11 --universal requirements/checkov.in -o requirements/checkov.txt

@@ -76,7 +76,7 @@ MAY: dict[str, set[str]] = {
     },
     "TenantPoolInitFunctionRole": {ON_FAILURE, OWN_SECRET},
     "FleetSecretInitFunctionRole": {ON_FAILURE, "ssm:PutParameter"},
-    "AmiParameterInitFunctionRole": {ON_FAILURE, "ec2:DescribeImages", "ssm:PutParameter"},
+    "AmiParameterInitFunctionRole": {ON_FAILURE, "ec2:DescribeImages", "ssm:GetParameter", "ssm:PutParameter"},
     "AmiRolloutFunctionRole": {
         ON_FAILURE,
         OWN_SECRET,

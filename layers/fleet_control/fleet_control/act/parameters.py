@@ -21,11 +21,18 @@ class Parameters:
         return True
 
     def put_image_once(self, name: str, image_id: str) -> bool:
-        """Like `put_secret_once`. AWS looks whether the image exists after it has answered."""
+        """Like `put_secret_once`. AWS looks for the image after it has answered: until then there is no parameter."""
         try:
             self._client.put_parameter(
                 Name=name, Value=image_id, Type="String", DataType="aws:ec2:image", Overwrite=False
             )
         except self._client.exceptions.ParameterAlreadyExists:
+            return False
+        return True
+
+    def exists(self, name: str) -> bool:
+        try:
+            self._client.get_parameter(Name=name)
+        except self._client.exceptions.ParameterNotFound:
             return False
         return True

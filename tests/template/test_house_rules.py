@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+
+from lab.render import Template
 
 from .conftest import ROOT
 from .test_permissions import WITHOUT_RESOURCE, as_list, statements
@@ -147,6 +150,31 @@ def test_every_reference_of_every_template_leads_somewhere(variant: Variant) -> 
         body["Resources"] = {n: {k: v for k, v in r.items() if k != "Metadata"} for n, r in body["Resources"].items()}
         loose = {name for name in references(body) if name not in known and not name.startswith("AWS::")}
         assert loose == set(), stack
+
+
+def waits_for(template: Template) -> dict[str, set[str]]:
+    """By resource, those that CloudFormation makes before it."""
+    resources = template["Resources"]
+    own = {name: {k: v for k, v in resource.items() if k != "Metadata"} for name, resource in resources.items()}
+    depends = {name: resource.get("DependsOn", []) for name, resource in own.items()}
+    return {n: {*references(r), *as_list(depends[n])} & resources.keys() for n, r in own.items()}
+
+
+def test_what_a_resource_waits_for_is_there_and_does_not_wait_for_it(variant: Variant) -> None:
+    for stack, template in variant.templates.items():
+        for name, resource in template["Resources"].items():
+            assert set(as_list(resource.get("DependsOn", []))) <= template["Resources"].keys(), f"{stack}/{name}"
+        assert len(list(TopologicalSorter(waits_for(template)).static_order())) == len(template["Resources"])
+
+
+def test_the_house_is_built_from_the_ground_up(variant: Variant) -> None:
+    """Of the nested stacks, each only after those below it; what tasks and fleets read before tasks and fleets."""
+    order = list(TopologicalSorter(waits_for(variant.templates[""])).static_order())
+    chain = ["Network", "Data", "TenantPools", "Compute"]
+    assert sorted(chain, key=order.index) == chain
+    waiting = waits_for(variant.templates[""])
+    assert {"Network", "Signals", "AmiParameterInitFunction"} <= waiting["Fleetimagetovideo"]
+    assert {"Data", "Edge", "FleetSecret"} <= waiting["Compute"]
 
 
 def test_every_output_that_is_asked_for_is_given(variant: Variant) -> None:

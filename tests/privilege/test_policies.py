@@ -144,6 +144,7 @@ SAMPLE = {
     "QueueArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:bp-staging-failed-invocations",
     "SecretId": "/bp/staging/rds/fleet-control",
     "Name": "/bp/staging/fleet-secret",
+    "Names": ["/bp/staging/ami/face-swap"],
 }
 WITHOUT_RESOURCE_BY_CHOICE = {"cloudwatch:PutMetricData"}  # its resource, a dataset, is of OpenTelemetry metrics only
 

@@ -82,6 +82,7 @@ def test_the_search_had_something_to_search(run: Run) -> None:
     assert any(name.startswith("## ") for name in names)  # the handlers themselves
     histories = run.evidence("histories.json")
     assert {h["execution"].split(":")[6] for h in histories} == {
+        "bp-staging-ami-rollout",
         "bp-staging-fleet-cycle",
         "bp-staging-scale-in",
         "bp-staging-spot-interruption",

@@ -17,8 +17,8 @@ from fleet_control.flows import ami_rollout as flow
 from fleet_control.flows import reconcile as loop
 from fleet_control.flows import scale_in as way_down
 from fleet_control.messages.eventbridge import ImageChange
-from fleet_control.messages.parse import parse_rollout, parse_scale_in
-from fleet_control.messages.tasks import RolloutTask
+from fleet_control.messages.rollout import parse_rollout
+from fleet_control.messages.tasks import RolloutTask, parse_scale_in
 
 from .fakes import Stage, ago, group_name, ports_of
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from lab.iam.resolve import resolve_stacks
 from lab.render import Template, render
-
-from .resolve import resolve_stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {
@@ -29,7 +28,7 @@ def stacks() -> dict[str, Template]:
     return resolved()
 
 
-CONTROL_PLANE = ("", "Signals", "AmiRollout")
+CONTROL_PLANE = ("", "Signals", "Triggers", "AmiRollout")
 
 
 @pytest.fixture(scope="session")

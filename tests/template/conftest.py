@@ -28,7 +28,7 @@ def stacks() -> dict[str, Template]:
     return resolved()
 
 
-CONTROL_PLANE = ("", "Signals", "Triggers", "AmiRollout")
+CONTROL_PLANE = ("", "Signals", "AmiRollout")
 
 
 @pytest.fixture(scope="session")

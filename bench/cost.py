@@ -22,6 +22,7 @@ EXPRESS_REQUEST = 1.00 / 1e6
 EXPRESS_GB = 64 / 1024
 STANDARD_TRANSITION = 0.025 / 1000
 CUSTOM_EVENT = 1.00 / 1e6
+QUEUE_REQUEST = 0.40 / 1e6
 LOG_GB = 0.50
 TRACE = 5.00 / 1e6
 CUSTOM_METRIC = 0.30
@@ -35,6 +36,12 @@ FULL_CPU_MB = 1769
 AWS_CALL_SECONDS = 0.06
 STATEMENT_SECONDS = 0.002
 """Assumed round trips from a function in the VPC; the benchmark's are on one machine."""
+
+POLLERS, POLL_SECONDS = 5, 20
+"""Lambda asks a queue all day, five long polls at a time. With a maximum concurrency it does not go down to two."""
+
+QUEUE_REQUESTS_A_NUDGE = 3
+"""Sent, received, deleted; batches, of which a quiet stage has few, make it less."""
 
 PLATFORM_LOG_BYTES = 400
 """INIT, START, END and REPORT lines of an invocation."""
@@ -61,6 +68,7 @@ class Plant:
     tick_seconds: int
     alarms: int
     workflows: int
+    polled_queues: int
 
 
 def plant() -> Plant:
@@ -75,7 +83,8 @@ def plant() -> Plant:
         architecture=values["Architecture"],
         ticks_a_minute=int(template["Mappings"]["Ticks"]["PerMinute"][str(seconds)]),
         tick_seconds=seconds,
-        alarms=_alarms(template),
+        alarms=_count(template, "AWS::CloudWatch::Alarm"),
+        polled_queues=_count(template, "AWS::Lambda::EventSourceMapping"),
         workflows=len(values["WorkflowSlugs"].split(",")),
     )
 
@@ -98,6 +107,7 @@ def monthly(tick: Mapping[str, Any], publish: Mapping[str, Any], of: Plant) -> d
         "fleet_cycle_express": minutes * (minute_s * EXPRESS_GB * EXPRESS_GB_SECOND + EXPRESS_REQUEST),
         "standard_machines": steps * STANDARD_TRANSITION,
         "custom_events": nudges * CUSTOM_EVENT,
+        "nudge_queue": (of.polled_queues * polls() + nudges * QUEUE_REQUESTS_A_NUDGE) * QUEUE_REQUEST,
         "logs": log_bytes / 1e9 * LOG_GB,
         "traces": (2 * minutes + nudges) * TRACE,
     }
@@ -123,12 +133,18 @@ def billed_seconds(measured: Mapping[str, Any], memory_mb: int) -> float:
     return float(measured["cpu_s"] / share + waits)
 
 
-def _alarms(template: Mapping[str, Any]) -> int:
+def polls() -> int:
+    """ReceiveMessage requests a month for one queue in which nothing lies."""
+    return MINUTES * 60 // POLL_SECONDS * POLLERS
+
+
+def _count(template: Mapping[str, Any], kind: str) -> int:
+    """Resources of a kind, in nested stacks too."""
     found: int = 0
     for resource in template["Resources"].values():
-        found += resource["Type"] == "AWS::CloudWatch::Alarm"
+        found += resource["Type"] == kind
         nested = resource.get("Metadata", {}).get("Template")
-        found += _alarms(nested) if nested else 0
+        found += _count(nested, kind) if nested else 0
     return found
 
 

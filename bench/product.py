@@ -132,6 +132,7 @@ def environment(url: str, ca_file: Path) -> dict[str, str]:
         "METRICS_NAMESPACE": "ComfyUI/Workers",
         "DB_CA_FILE": str(ca_file),
         "FLEET_WORKER_LIMIT": "1000000",
+        "DEAD_LETTERS_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/bp-staging-failed-invocations",
         "SCALE_IN_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bp-staging-scale-in",
         "POWERTOOLS_METRICS_NAMESPACE": "FleetControl",
         "LOG_LEVEL": "INFO",

@@ -50,7 +50,10 @@ def php_now() -> dt.datetime:
 
 
 class Backend:
-    """One caller's view of the backend, not shared between threads; `connect` opens a session on the database `bp`."""
+    """One caller's view of the backend, not shared between threads; `connect` opens a session on the database `bp`.
+
+    `token_mark` begins every token it gives to a worker.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,12 @@ class Backend:
         *,
         registrations_per_minute: int | None = 10,
         ip: str = "10.0.4.1",
+        token_mark: str = "",
     ) -> None:
         self._db = Session(connect)
         self._registrations_per_minute = registrations_per_minute
         self._ip = ip
+        self._token_mark = token_mark
 
     # -- the worker API ------------------------------------------------------------------------------------------
 
@@ -216,7 +221,7 @@ class Backend:
             raise RefusedError(429, "too many registrations from this address")
 
     def _enlist(self, worker_id: str, workflows: Sequence[int], max_concurrency: int) -> str:
-        token, now = secrets.token_hex(32), php_now()
+        token, now = (self._token_mark + secrets.token_hex(32))[:64], php_now()
         with self._db.transaction():
             worker = self._db.write(
                 "INSERT INTO comfy_ui_workers (worker_id, token_hash, display_name, capabilities, max_concurrency, "

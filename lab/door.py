@@ -7,8 +7,8 @@ lies in the secret that `events/local-env.json` names. An empty DB_CA_FILE means
 from __future__ import annotations
 
 import json
-import secrets
 
+from lab.secrecy import marked
 from lab.world import World
 
 USER = "sam_local"
@@ -18,7 +18,7 @@ OWN = "fleet_control"
 
 def open_door(world: World) -> None:
     """Make the user and its secret; the world is deployed and its schema is there."""
-    password = secrets.token_urlsafe(18)
+    password = marked()
     with world.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE USER {USER}@'%%' IDENTIFIED BY %s", (password,))
         cursor.execute(f"SHOW GRANTS FOR {OWN}@'%'")

@@ -71,6 +71,8 @@ def _instance(entry: Entry) -> Line:
     state, name = entry["state"], f"{short(entry['id'])} of {fleet(entry['group'])}"
     if state == "warned":
         return Line("bad", f"{name}: Spot interruption warning")
+    if state == "recommended":
+        return Line("bad", f"{name}: EC2 recommends to replace it")
     if state == "terminating":
         cause = str(entry.get("cause", ""))
         return Line("bad" if "without warning" in cause else "plain", f"{name} goes down: {_cause(cause)}")
@@ -81,7 +83,7 @@ CAUSES = {
     "user request": "terminated by name",
     "spot interruption": "Spot took it",
     "without warning": "gone without warning",
-    "lower desired": "no longer wanted",
+    "shrinking the capacity": "no longer wanted",
     "health check": "found dead",
 }
 
@@ -146,6 +148,27 @@ def _admin(entry: Entry) -> Line:
     return Line("plain", f"an administrator {what.format(short(entry['id']))}")
 
 
+def _refused(entry: Entry) -> Line:
+    return Line("bad", f"AWS refuses a launch of {fleet(entry['group'])}: {_error(entry['message'])}")
+
+
+def _backend(entry: Entry) -> Line:
+    away = entry["state"] == "away"
+    return Line("bad" if away else "good", f"the backend {'answers no worker' if away else 'answers again'}")
+
+
+def _image(entry: Entry) -> Line:
+    broken = entry["state"] == "broken"
+    what = "a broken image is" if broken else "a good image is again"
+    return Line("bad" if broken else "good", f"{what} launched for {fleet(entry['group'])}")
+
+
+def _market(entry: Entry) -> Line:
+    dry = entry["state"] == "dry"
+    what = f"no launch of {fleet(entry['group'])} succeeds" if dry else f"{fleet(entry['group'])} may launch again"
+    return Line("bad" if dry else "good", what)
+
+
 _KINDS: dict[str, Callable[[Entry], Line | None]] = {
     "scene": lambda entry: Line("scene", str(entry["title"])),
     "burst": _burst,
@@ -155,6 +178,10 @@ _KINDS: dict[str, Callable[[Entry], Line | None]] = {
     "alarm": _alarm,
     "database": _database,
     "admin": _admin,
+    "launch_failed": _refused,
+    "backend": _backend,
+    "image": _image,
+    "market": _market,
     "invocation": _failed,
     "dead_letter": _gave_up,
 }

@@ -2,13 +2,12 @@
 
 import getpass
 import os
-import secrets
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from pymysql.cursors import DictCursor
 
 from lab import processes
 from lab.certificates import Certificates, issue_certificates
+from lab.secrecy import marked
 
 Connection: TypeAlias = "pymysql.Connection[DictCursor]"
 
@@ -83,9 +83,9 @@ class MariaDb:
         self.data = self.directory / "data"
         self.log = self.directory / "mariadbd.log"
         self.port = _free_port()
-        self.root = Credentials("root", secrets.token_urlsafe(18))
-        self.master = Credentials("admin", secrets.token_urlsafe(18))
-        self.backend = Credentials("backend", secrets.token_urlsafe(18))  # the application and the worker API
+        self.root = Credentials("root", marked())
+        self.master = Credentials("admin", marked())
+        self.backend = Credentials("backend", marked())  # the application and the worker API
         self._server = find_server()
         self._process: subprocess.Popen[bytes] | None = None
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -130,6 +130,20 @@ class MariaDb:
         self.stop()
         time.sleep(seconds)
         self.start()
+
+    @contextmanager
+    def locked_out(self, user: Credentials) -> Iterator[None]:
+        """This user gets no session, and those it has are ended; all others go on."""
+        account = f"{user.username}@'127.0.0.1'"
+        with self.connect(user=user.username, password=user.password) as own, self.connect() as root:
+            with root.cursor() as cursor:
+                cursor.execute(f"ALTER USER {account} ACCOUNT LOCK")
+            try:
+                _end_other_sessions(own)
+                yield
+            finally:
+                with root.cursor() as cursor:
+                    cursor.execute(f"ALTER USER {account} ACCOUNT UNLOCK")
 
     def connect(self, **options: Any) -> Connection:
         """A session of root on the central database, TLS verified, autocommit; `options` are pymysql's and win."""
@@ -230,6 +244,16 @@ class MariaDb:
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _end_other_sessions(own: Connection) -> None:
+    """Those of the same user: a user may end its own sessions, and as on RDS nobody else may here."""
+    with own.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(USER(), '@', 1) "
+                       "AND id <> CONNECTION_ID()")  # fmt: skip
+        for row in cursor.fetchall():
+            with suppress(pymysql.err.OperationalError):  # it has ended by itself meanwhile
+                cursor.execute("KILL SOFT CONNECTION %s", (row["id"],))
 
 
 def load_schema(connection: Connection) -> None:

@@ -88,7 +88,7 @@ def killed_by_us(evidence: Evidence) -> set[str]:
     lowered = {
         entry["id"]
         for entry in evidence.of("instance")
-        if entry["state"] == "terminating" and "lower desired capacity" in str(entry.get("cause"))
+        if entry["state"] == "terminating" and "shrinking the capacity" in str(entry.get("cause"))
     }
     return named | lowered
 
@@ -211,3 +211,10 @@ def accepted(evidence: Evidence) -> list[tuple[float, str, int]]:
         for call in product_calls(evidence)
         if call["operation"] == "SetDesiredCapacity" and not call["error"]
     ]
+
+
+def finished_in_notice(evidence: Evidence) -> int:
+    """Jobs that a warned worker completed before its end."""
+    warned = {entry["id"]: entry["t"] for entry in evidence.of("instance") if entry["state"] == "warned"}
+    ended = [row for row in evidence.audits if row["event"] == "complete" and row["worker_identifier"] in warned]
+    return sum(second_of(row) >= math.floor(warned[row["worker_identifier"]]) for row in ended)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import latencies, measures, scenes, tail
+from lab import latencies, launch_measures, measures, scenes, tail
+from lab.iam.judge import Verdict
 from lab.mariadb import Connection
 from lab.measures import Entry, Evidence, p95
+from lab.secrecy import Search, produced
 
 AIMS = {"enqueue_to_request_loop_p95_s": 12.0, "enqueue_to_request_nudged_p95_s": 1.5, "requeue_p95_s": 2.0}
 """Upper bounds in seconds; missing one is told, and breaks no invariant."""
@@ -63,8 +65,7 @@ def _target(group: Any) -> int:
 
 def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
     """The figures of a run; `broken` names the invariants that did not hold, empty when all did."""
-    loop = latencies.request_latencies(evidence, nudged=False)
-    nudged = latencies.request_latencies(evidence, nudged=True)
+    loop, nudged = (_prompt(evidence, latencies.request_latencies(evidence, nudged=how)) for how in (False, True))
     requeues = latencies.requeue_latencies(evidence, "warned")
     sudden = latencies.requeue_latencies(evidence, "terminating")
     statuses = Counter(row["status"] for row in evidence.dispatches)
@@ -79,9 +80,15 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
         "interruptions": len({e["id"] for e in evidence.of("instance") if e["state"] == "warned"}),
         "enqueue_to_request_loop_p95_s": p95(loop.values()),
         "enqueue_to_request_nudged_p95_s": p95(nudged.values()),
+        "jobs_finished_in_notice": measures.finished_in_notice(evidence),
         "requeue_p95_s": p95(requeues),
         "requeue_after_sudden_death_p95_s": p95(sudden),
         "scale_out_max": max((desired for _, _, desired in measures.accepted(evidence)), default=0),
+        "max_instances_launched": max((sum(n) for n in launch_measures.launches(evidence).values()), default=0),
+        "instances_launched": launch_measures.launches(evidence),
+        "launches_refused": launch_measures.refused_launches(evidence),
+        "broken_image_launches_s": launch_measures.broken_launches(evidence),
+        "replaced_while_backend_away": len(launch_measures.replaced_in_silence(evidence)),
         "final_desired": {name: fleet["desired"] for name, fleet in evidence.fleets.items()},
         "decisions": len(evidence.decisions),
         "aws_calls": _calls(evidence),
@@ -97,6 +104,26 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
     return summary
 
 
+def _prompt(evidence: Evidence, latencies: dict[str, float]) -> dict[str, float]:
+    """Without the bursts that had to wait for a breaker."""
+    waited = launch_measures.held_back(evidence)
+    return {burst: seconds for burst, seconds in latencies.items() if burst not in waited}
+
+
+def add_calls(summary: dict[str, Any], verdict: Verdict) -> None:
+    """What the policies of the deployed templates say to the calls of the run."""
+    summary |= {"aws_calls_judged": verdict.judged, "aws_calls_refused": len(verdict.refused)}
+    summary["broken"] += verdict.refused
+
+
+def add_secrets(summary: dict[str, Any], search: Search, run: Path) -> None:
+    """Whether a secret has left its place; `run` holds everything that was produced, the report included."""
+    leaked = search.broken(run)
+    summary |= {"secrets_searched_for": len(search.secrets), "files_searched": len(produced(run))}
+    summary |= {"secrets_leaked": len(leaked)}
+    summary["broken"] += leaked
+
+
 def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:
     """One plain sentence for each invariant that does not hold, and for each scene that did not happen."""
     limit = scenes.limit(evidence)
@@ -109,6 +136,12 @@ def broken(evidence: Evidence, summary: dict[str, Any]) -> list[str]:
         (summary["admin_drains_touched"], f"admins' drains touched: {measures.touched_admin_drains(evidence)}"),
         (summary["fenced"], f"leases taken from living workers: {measures.fenced_workers(evidence)}"),
         (measures.above_max(evidence), f"desired above max: {measures.above_max(evidence)}"),
+        (launch_measures.above_budget(evidence), f"too many launches: {launch_measures.above_budget(evidence)}"),
+        (launch_measures.hasty_launches(evidence), f"no breaker: {launch_measures.hasty_launches(evidence)}"),
+        (
+            summary["replaced_while_backend_away"],
+            f"replaced while the backend was away: {launch_measures.replaced_in_silence(evidence)}",
+        ),
         (measures.not_at_zero(evidence), f"fleets not back at zero: {measures.not_at_zero(evidence)}"),
         (summary["seconds"] > limit, f"took {summary['seconds']} seconds, limit {limit:g}"),
     ]
@@ -119,7 +152,7 @@ def aims_missed(summary: dict[str, Any]) -> list[str]:
     return [
         f"{name} is {summary[name]}, aim {aim}"
         for name, aim in AIMS.items()
-        if summary[name] is None or summary[name] > aim
+        if summary[name] is not None and summary[name] > aim
     ]
 
 

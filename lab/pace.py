@@ -9,7 +9,11 @@ from lab.world import Scale
 
 MINUTE, EMPTY_MINUTES = 10.0, 2
 PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
-SCALE = Scale(minute=MINUTE, retries=0.02, pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0))
+SCALE = Scale(
+    minute=MINUTE,
+    retries=0.02,
+    pace=Pace(settle=0.2, launch=1.5, terminate=1.0, notice_death=1.0, retry=4.0, hooks=NOTICE_SECONDS / 120),
+)
 TAGS = {
     "fleet:idle-seconds": "5",
     "fleet:scale-to-zero-minutes": "0.5",
@@ -18,6 +22,10 @@ TAGS = {
     "fleet:silent-seconds": "60",
     "fleet:drain-look-seconds": "1",
     "fleet:drain-limit-seconds": "15",
+    "fleet:notice-seconds": f"{NOTICE_SECONDS:g}",
+    "fleet:end-margin-seconds": "3",
+    "fleet:probe-seconds": "8",
+    "fleet:job-timeout-seconds": "60",
 }
 SCALED = (  # what, as deployed, here; names in braces are those of `defaults`
     ("tick of the control loop", "{tick_seconds} s", "{tick_seconds} s, as deployed"),
@@ -32,6 +40,10 @@ SCALED = (  # what, as deployed, here; names in braces are those of `defaults`
     ("look at a drain, its limit", "{drain_look_seconds} s, {drain_limit_seconds} s",
      f"{TAGS['fleet:drain-look-seconds']} s, {TAGS['fleet:drain-limit-seconds']} s"),
     ("Spot's notice", "120 s", f"{NOTICE_SECONDS:.0f} s"),
+    ("  of which the last", "{end_margin_seconds} s", f"{TAGS['fleet:end-margin-seconds']} s"),
+    ("time-out of the terminate hook", "150 s", f"{150 * SCALE.pace.hooks:g} s"),
+    ("probe of a fleet whose launches fail", "{probe_seconds} s", f"{TAGS['fleet:probe-seconds']} s"),
+    ("a job is given up with its worker", "{job_timeout_seconds} s", f"{TAGS['fleet:job-timeout-seconds']} s"),
     ("Lambda's retries of an event", *(", ".join(f"{d * by:g} s" for d in RETRY_DELAYS) for by in (1, SCALE.retries))),
     ("worker: boot, poll, heartbeat", "minutes, {poll_seconds} s, {heartbeat_seconds} s",
      f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),

@@ -29,6 +29,10 @@ LABELS = {
 }
 
 
+MARK_SHARE = 0.065
+"""Of the width of a plot, what a mark needs on a phone (some 300 px for 18)."""
+
+
 @dataclass(frozen=True)
 class Overlay:
     """What lies over every plot: scenes (seconds, title) and outages (from, to) within `span` seconds."""
@@ -131,6 +135,7 @@ def _tiles(summary: Entry) -> Iterable[str]:
         missed = any(sentence.startswith(name) for sentence in summary["aims_missed"])
         yield _tile("none" if summary[name] is None else f"{summary[name]:.1f} s", words, "bad" if missed else "")
     yield _tile(str(summary["interruptions"]), "Spot interruptions")
+    yield _tile(str(summary["max_instances_launched"]), "instances launched by one fleet, at most")
     yield _tile(str(summary["decisions"]), "decisions")
     yield _tile(str(sum(summary["aws_calls"].values())), "AWS calls")
 
@@ -153,7 +158,7 @@ def _fleet(one: Series, over: Overlay) -> str:
         + _legend(name for name in one.jobs if any(one.jobs[name]))
         + _plot("instances", _layers(one, one.states, instances) + desired, instances, over)
         + _axis(over.span)
-        + _legend((name for name in one.states if any(one.states[name])), desired=True)
+        + _legend((name for name in one.states if any(one.states[name])), desired=True, away=bool(over.outages))
         + "</article>"
     )
 
@@ -180,12 +185,24 @@ def _plot(kind: str, shapes: str, frame: Frame, over: Overlay) -> str:
 
 
 def _marks(over: Overlay) -> str:
+    rows = lanes([at / over.span for at, _ in over.marks])
     items = [
-        f'<a class="{"low" if number % 2 == 0 else ""}" href="#scene-{number}" title="{escape(title)}" '
-        f'style="left:{100 * at / over.span:.2f}%">{number}</a>'
-        for number, (at, title) in enumerate(over.marks, start=1)
+        f'<a href="#scene-{number}" title="{escape(title)}" '
+        f'style="left:{100 * at / over.span:.2f}%;--lane:{row}">{number}</a>'
+        for number, ((at, title), row) in enumerate(zip(over.marks, rows, strict=True), start=1)
     ]
-    return f'<div class="marks">{"".join(items)}</div>'
+    return f'<div class="marks" style="--lanes:{max(rows, default=0) + 1}">{"".join(items)}</div>'
+
+
+def lanes(shares: Iterable[float]) -> list[int]:
+    """The row of each mark, so that none lies on another; `shares` are places along the plot's width, ascending."""
+    rows: list[int] = []
+    last: list[float] = []
+    for share in shares:
+        row = next((number for number, before in enumerate(last) if share - before >= MARK_SHARE), len(last))
+        last[row : row + 1] = [share]
+        rows.append(row)
+    return rows
 
 
 def _axis(span: float) -> str:
@@ -194,10 +211,12 @@ def _axis(span: float) -> str:
     return f'<div class="axis" aria-hidden="true">{"".join(spans)}</div>'
 
 
-def _legend(names: Iterable[str], *, desired: bool = False) -> str:
+def _legend(names: Iterable[str], *, desired: bool = False, away: bool = False) -> str:
     items = [f'<li><i style="background:var(--{name})"></i>{LABELS[name]}</li>' for name in names]
     if desired:
         items.append('<li><i class="stroke"></i>desired capacity</li>')
+    if away:
+        items.append('<li><i class="outage"></i>database away</li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lab import measures
+from lab import measures, spot_scenes
 from lab.latencies import raises, request_latencies
 from lab.lines import when
 from lab.measures import TERMINATE, Entry, Evidence, second_of
@@ -17,7 +17,8 @@ ANSWER_SECONDS = 2.0
 def missing(evidence: Evidence) -> list[str]:
     """One sentence for each scene of the stories begun (kind `story`) that did not happen as its title says."""
     promised = dict.fromkeys(name for story in evidence.of("story") for name in story["shows"])
-    judged = ((name, *SCENES[name]) for name in promised)
+    known = SCENES | spot_scenes.SCENES
+    judged = ((name, *known[name]) for name in promised)
     return [f"scene not seen, {name}: {sentence}" for name, sentence, happened in judged if not happened(evidence)]
 
 

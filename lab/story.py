@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,10 @@ SELECT d.worker_id FROM ai_job_dispatches d
 JOIN workflows w ON w.id = d.workflow_id JOIN comfy_ui_workers c ON c.worker_id = d.worker_id
 WHERE d.status = 'leased' AND w.slug = %s AND c.is_draining = 0 ORDER BY d.updated_at DESC, d.id DESC
 """
+DEMAND = """
+SELECT d.id FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
+WHERE d.status IN ('queued', 'leased') AND w.slug = %s
+"""
 
 
 class Platform(Protocol):
@@ -26,6 +30,14 @@ class Platform(Protocol):
 
     def interrupt(self, instance_id: str, notice_seconds: float, deliveries: int = 1) -> None: ...
     def kill(self, instance_id: str) -> None: ...
+    def recommend(self, instance_ids: Iterable[str]) -> None: ...
+    def zones(self, workflow: str) -> dict[str, str]: ...
+    def reclaim_zone(self, zone: str, notice_seconds: float, deliveries: int = 1) -> list[str]: ...
+    def reopen_zone(self, zone: str) -> None: ...
+    def refuse_launches(self, workflow: str, code: str) -> None: ...
+    def allow_launches(self, workflow: str) -> None: ...
+    def ship_image(self, workflow: str, *, broken: bool) -> None: ...
+    def backend_away(self, seconds: float) -> threading.Thread: ...
     def database_away(self, seconds: float) -> threading.Thread: ...
     def connect(self) -> Connection: ...
     def instances(self) -> dict[str, str]: ...
@@ -56,6 +68,15 @@ class Stage:
             if found:
                 return found[0]
         raise SceneFailedError(f"no worker of {workflow} was busy within {PATIENCE:.0f} s")
+
+    def in_service(self, workflow: str) -> list[str]:
+        return sorted(self.platform.zones(workflow))
+
+    def demand(self, workflow: str) -> int:
+        """Jobs that wait or are worked on."""
+        with self.platform.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(DEMAND, (workflow,))
+            return len(cursor.fetchall())
 
     def _busy(self, workflow: str) -> list[str]:
         with self.platform.connect() as connection, connection.cursor() as cursor:
@@ -130,11 +151,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class Story:
-    """`limit` is when every fleet must be back at zero; all in seconds from the first schedule."""
+    """An act. `limit` is when every fleet must be back at zero; all in seconds from its beginning.
+
+    `tags` are set on every group before it, as an operator tunes a live fleet; `most_launches` bounds the instances
+    that one fleet launches in it.
+    """
 
     bursts: tuple[Burst, ...]
     scenes: tuple[Scene, ...]
     limit: float
+    name: str = "first act"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    most_launches: int = 30
 
 
 def _trickle(start: float, workflow: str, jobs: int, every: float) -> tuple[Burst, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+DECODER = json.JSONDecoder()
+
 
 class Tail:
     """Whole lines that were added since the last look; a file that does not exist yet has none."""
@@ -26,17 +28,19 @@ class Tail:
     def entries(self) -> Iterator[dict[str, Any]]:
         """The JSON objects among the new lines; anything else (a traceback, a print) is left out."""
         for line in self.lines():
-            entry = parse(line)
-            if entry is not None:
-                yield entry
+            yield from objects(line)
 
 
-def parse(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) else None
+def objects(line: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a line: two, when processes that share a file wrote at the same moment."""
+    rest = line.strip()
+    while rest.startswith("{"):
+        try:
+            entry, end = DECODER.raw_decode(rest)
+        except json.JSONDecodeError:
+            return
+        yield entry
+        rest = rest[end:].lstrip()
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
     python -m lab.worker --instance-id i-0abc --slugs image-to-video --port 3306 --ca-file ca.pem
 
-The password comes in LAB_DB_PASSWORD. Each thing it does is a JSON line on stdout, so that an observer knows to the
-millisecond who worked on what. It ends when it is killed, like the instance it stands for.
+The password comes in LAB_DB_PASSWORD, what its token begins with in LAB_TOKEN_MARK. Each thing it does is a JSON line
+on stdout, so that an observer knows to the millisecond who worked on what. It ends when it is killed, like the instance
+it stands for.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ def connector(options: argparse.Namespace, password: str) -> Callable[[], Connec
 def main() -> None:
     options = parse()
     connect = connector(options, os.environ.get("LAB_DB_PASSWORD", ""))
-    backend = Backend(connect, registrations_per_minute=options.registrations_per_minute)
+    mark = os.environ.get("LAB_TOKEN_MARK", "")
+    backend = Backend(connect, registrations_per_minute=options.registrations_per_minute, token_mark=mark)
     try:
         Worker(options, backend, Payloads(connect)).run()
     except RefusedError as refused:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab import processes
 from lab.mariadb import MariaDb
+from lab.secrecy import marked
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,13 +26,14 @@ class WorkerPace:
 
 
 class Workers:
-    """Worker processes by instance id; their own words go to `<logs>/<instance>.jsonl`."""
+    """Worker processes by instance id; their own words go to `<logs>/<instance>.jsonl`, tokens begin with a mark."""
 
     def __init__(self, database: MariaDb, logs: Path, pace: WorkerPace) -> None:
         self._database = database
         self._logs = logs
         self._pace = pace
         self._lock = threading.Lock()
+        self.token_mark = marked()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -64,6 +66,7 @@ class Workers:
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LAB_DB_PASSWORD": self._database.backend.password,
+            "LAB_TOKEN_MARK": self.token_mark,
         }
 
     def _command(self, instance: str, slugs: Sequence[str], *, silent: bool) -> list[str]:

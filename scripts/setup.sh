@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements/dev.txt and sees that there is a MariaDB server to start. Run again, it does nothing.
+# Sees that there is a MariaDB server to start and makes .venv from requirements/dev.txt. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 trap 'echo "setup: interrupted; run the same command again to go on" >&2; exit 130' INT
@@ -59,9 +59,11 @@ install_packages() {
 
 checksum() { sha256sum $requirements; }
 
-if [ "$(cat $stamp 2>/dev/null)" != "$(checksum)" ]; then
-  make_venv
-fi
+mkdir -p build/tmp
+# First what may not be ours to install: whoever lacks it should not wait for the packages to hear of it.
 if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mariadbd >/dev/null; then
   apt_install mariadb-server-core "MariaDB server (only its program; no service is started)"
+fi
+if [ "$(cat $stamp 2>/dev/null)" != "$(checksum)" ]; then
+  make_venv
 fi

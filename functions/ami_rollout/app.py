@@ -13,7 +13,7 @@ from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
 from fleet_control.flows.ami_rollout import Ports, look, receive, survey
 from fleet_control.messages.eventbridge import ImageChange
-from fleet_control.messages.parse import parse_rollout
+from fleet_control.messages.rollout import parse_rollout
 from fleet_control.messages.tasks import RolloutTask
 from fleet_control.settings import AmiRolloutSettings, environment
 from fleet_control.telemetry import Telemetry

@@ -10,7 +10,7 @@ from fleet_control.act.jobs import Jobs
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
 from fleet_control.flows.scale_in import Ports, scale_in
-from fleet_control.messages.parse import parse_scale_in
+from fleet_control.messages.tasks import parse_scale_in
 from fleet_control.settings import ScaleInSettings, environment
 from fleet_control.telemetry import Telemetry
 
@@ -27,4 +27,4 @@ def ports() -> Ports:
     settings = ScaleInSettings.from_env(environment())
     database = open_database(settings, Secrets(client("secretsmanager")))
     groups = AutoScaling(client("autoscaling"), settings.stage)
-    return Ports(Jobs(database), Workers(database), groups, telemetry)
+    return Ports(database, Jobs(database), Workers(database), groups, telemetry)

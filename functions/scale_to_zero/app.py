@@ -4,15 +4,14 @@ from functools import cache
 from typing import Any
 
 from fleet_control.act.asg import AutoScaling
-from fleet_control.act.aws import client
+from fleet_control.act.aws import client, later
 from fleet_control.act.database import open_database
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
 from fleet_control.flows.scale_to_zero import Ports, scale_to_zero
-from fleet_control.messages.alarm import Alarm
-from fleet_control.messages.parse import parse_alarm
+from fleet_control.messages.alarm import Alarm, parse_alarm
 from fleet_control.settings import ScaleToZeroSettings, environment
 from fleet_control.telemetry import Telemetry
 
@@ -40,6 +39,6 @@ def ports() -> Ports:
         jobs=Jobs(database),
         workers=Workers(database),
         groups=AutoScaling(client("autoscaling"), settings.stage),
-        scale_in=Machine(client("stepfunctions"), settings.scale_in_machine_arn),
+        scale_in=Machine(later("stepfunctions"), settings.scale_in_machine_arn),
         recorder=telemetry,
     )

@@ -5,14 +5,16 @@ from functools import cache
 from typing import Any
 
 from fleet_control.act.asg import AutoScaling
-from fleet_control.act.aws import client
+from fleet_control.act.aws import client, later
 from fleet_control.act.database import open_database
+from fleet_control.act.ec2 import Ec2
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.machines import Machine
 from fleet_control.act.secrets import Secrets
 from fleet_control.act.workers import Workers
-from fleet_control.flows.spot_interruption import Ports, receive, respond
-from fleet_control.messages.parse import parse_spot
+from fleet_control.flows.notices import Ports, receive
+from fleet_control.flows.spot_interruption import respond
+from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
 from fleet_control.settings import SpotInterruptionSettings, environment
 from fleet_control.telemetry import Telemetry
@@ -46,6 +48,7 @@ def ports() -> Ports:
         jobs=Jobs(database),
         workers=Workers(database),
         groups=AutoScaling(client("autoscaling"), settings.stage),
-        machine=Machine(client("stepfunctions"), settings.spot_interruption_machine_arn),
+        ec2=Ec2(client("ec2"), settings.stage),
+        machine=Machine(later("stepfunctions"), settings.spot_interruption_machine_arn),
         recorder=telemetry,
     )

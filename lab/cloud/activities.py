@@ -65,12 +65,26 @@ class Activities:
             f"from {before} to {after}."
         )
 
-    def launching(self, group: str, instance: Any) -> Activity:
+    def launching(self, group: str, instance: Any, why: str = "") -> Activity:
+        """`why` is what else than the group's capacity asked for it."""
         now = stamp(datetime.now(UTC))
+        cause = self._started(group, now)
+        if why:
+            cause = f"At {now} an instance was started {why}."
+        details = json.dumps(place(instance))
+        return self._add(Activity(group, f"Launching a new EC2 instance: {instance.id}", cause, details))
+
+    def refused(self, group: str, message: str) -> Activity:
+        """A launch that AWS refused: an activity that failed at once, with no instance in it."""
+        cause = self._started(group, stamp(datetime.now(UTC)))
+        activity = Activity(group, f"Launching a new EC2 instance.  Status Reason: {message}", cause)
+        activity.finish("Failed", message)
+        return self._add(activity)
+
+    def _started(self, group: str, now: str) -> str:
         cause = self._capacity_cause.get(group, "")
         cause += f" At {now} an instance was started in response to a difference between desired and actual capacity."
-        details = json.dumps(place(instance))
-        return self._add(Activity(group, f"Launching a new EC2 instance: {instance.id}", cause.strip(), details))
+        return cause.strip()
 
     def terminating(self, group: str, instance_id: str, cause: str) -> Activity:
         now = stamp(datetime.now(UTC))

@@ -22,6 +22,7 @@ from lab.cloud.groups import AutoScaling, Pace
 from lab.cloud.journal import Journal
 from lab.cloud.machines import ExecutionWatch
 from lab.cloud.names import ACCOUNT, REGION, access_key, function_arn
+from lab.cloud.queues import QueuePollers
 from lab.cloud.server import MotoServer
 from lab.cloud.timers import Timers
 
@@ -52,6 +53,8 @@ class Cloud:
         self.timers = Timers()
         self.functions = functions or LambdaService(run_dir / "logs", self.journal, scale)
         self.bus = EventBus(self.functions, self.journal, self.lock)
+        self.pollers = QueuePollers(self.functions, self.journal, self.lock)
+        self.retry_scale = scale
         self.groups = AutoScaling(self.bus, self.journal, self.timers, self.lock, pace or Pace())
         self.calls = CallLog(self.journal)
         self.calls.know(["lab"])
@@ -109,6 +112,7 @@ class Cloud:
 
     def close(self) -> None:
         self.timers.close()
+        self.pollers.close()
         self.groups.close()
         self._executions.stop_all()
         if isinstance(self.functions, LambdaService):

@@ -16,9 +16,12 @@ from lab.cloud import custom, supply
 from lab.cloud.aws import Cloud
 from lab.cloud.functions import Function, LambdaService
 from lab.cloud.names import ACCOUNT, REGION, function_name
+from lab.cloud.queues import QueueMapping
 from lab.render import is_looked_up
 
 BUCKET = "lab-templates"
+READ_BY_THE_LAB = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping")
+"""moto knows them, too; the lab needs their properties."""
 Template = dict[str, Any]
 
 
@@ -60,12 +63,15 @@ class Deployment:
             stack = cloudformation_backends[ACCOUNT][REGION].get_stack(name)
             resources = list(self._resources(stack, template))
             for resource in resources:
-                if make := supply.SUPPLIED.get(resource.kind):
+                if make := supply.SUPPLIED.get(resource.kind) or supply.COMPLETED.get(resource.kind):
                     make(resource.properties)
                 elif resource.kind == supply.ATTACHMENT:
                     supply.attach_secret(resource.properties, self._database)
         self._add_functions(resources)
         self._run_custom_resources(resources)
+        for resource in resources:
+            if resource.kind == "AWS::Lambda::EventSourceMapping":
+                self._cloud.pollers.add(QueueMapping.of(resource.properties, self._cloud.retry_scale))
 
     def _prepared(self, name: str, template: Template) -> Template:
         """The body for moto; nested templates go to the bucket, as `sam deploy` puts them."""
@@ -92,7 +98,8 @@ class Deployment:
             if source["Type"] == "AWS::CloudFormation::Stack":
                 yield from self._resources(stack.resource_map[logical_id], source["Metadata"]["Template"])
                 continue
-            if source["Type"] == "AWS::Lambda::Function" or source["Type"] not in get_model_map():
+            needed = source["Type"] in READ_BY_THE_LAB or source["Type"] in supply.COMPLETED
+            if needed or source["Type"] not in get_model_map():
                 told = {key: value for key, value in source.get("Properties", {}).items() if key != "Layers"}
                 properties = clean_json(copy.deepcopy(told), stack.resource_map)
                 yield Resource(logical_id, source["Type"], properties, source)
@@ -135,4 +142,6 @@ class Deployment:
         with custom.response_desk() as desk:
             for resource in resources:
                 if supply.is_custom(resource.kind):
-                    custom.create(self._cloud.functions, desk, resource.logical_id, resource.kind, resource.properties)
+                    about = (resource.logical_id, resource.kind, resource.properties)
+                    answer = custom.create(self._cloud.functions, desk, *about)
+                    self._cloud.journal.write("custom_resource", id=resource.logical_id, answer=answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from moto.cloudwatch.models import cloudwatch_backends
 
 from lab.cloud.names import ACCOUNT, REGION
+from lab.tail import objects
 
 MARK = b'"CloudWatchMetrics"'
 
@@ -26,7 +26,8 @@ class MetricLines:
         for log in sorted(self._logs.glob("*.log")):
             for line in self._new_lines(log):
                 if MARK in line:
-                    self._store(json.loads(line))
+                    for record in objects(line.decode(errors="replace")):
+                        self._store(record)
 
     def _new_lines(self, log: Path) -> list[bytes]:
         """Whole lines only: the last one may still be being written."""
@@ -39,7 +40,7 @@ class MetricLines:
 
     def _store(self, record: dict[str, Any]) -> None:
         with self._lock:
-            for namespace, datum in data(record):
+            for namespace, datum in data(record) if "_aws" in record else ():
                 cloudwatch_backends[ACCOUNT][REGION].put_metric_data(namespace, [datum])
 
 

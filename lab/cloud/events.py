@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from moto.events.models import EventTemplateParser, events_backends
@@ -87,7 +88,8 @@ def _input(target: Mapping[str, Any], message: Event) -> Any:
     if "Input" in target:
         return json.loads(target["Input"])
     if transformer := target.get("InputTransformer"):
-        return EventTemplateParser.parse(transformer["InputTemplate"], transformer.get("InputPathsMap", {}), message)
+        paths = transformer.get("InputPathsMap", {})
+        return EventTemplateParser.parse(transformer["InputTemplate"], paths, {"ingestion-time": iso(), **message})
     return message
 
 
@@ -101,8 +103,15 @@ def rate_seconds(expression: str) -> float | None:
     return int(match[1]) * UNIT_SECONDS[match[2]] if match else None
 
 
-def _fire(bus: EventBus, rule: Any) -> None:
-    bus.deliver(rule, event("aws.events", "Scheduled Event", {}, [rule.arn]))
+def _firing(bus: EventBus, rule: Any, seconds: float) -> Callable[[], None]:
+    """Each call tells its own due time, however late it comes: as AWS does."""
+    due = itertools.count(time.time(), seconds)
+
+    def fire() -> None:
+        when = iso(datetime.fromtimestamp(next(due), UTC))
+        bus.deliver(rule, event("aws.events", "Scheduled Event", {}, [rule.arn]) | {"time": when})
+
+    return fire
 
 
 def start_schedules(bus: EventBus, timers: Timers, pace: Mapping[str, float]) -> dict[str, float]:
@@ -116,6 +125,6 @@ def start_schedules(bus: EventBus, timers: Timers, pace: Mapping[str, float]) ->
         if rule.state != "ENABLED" or seconds is None:
             continue
         seconds = next((value for part, value in pace.items() if part in rule.name), seconds)
-        timers.every(seconds, partial(_fire, bus, rule))
+        timers.every(seconds, _firing(bus, rule, seconds))
         started[rule.name] = seconds
     return started

@@ -39,12 +39,16 @@ DeliverFailure = Callable[[Function, str, bytes, Result, int], None]
 
 
 class LambdaService:
-    """Runs functions in processes. Delays of asynchronous retries, and the age of events, are multiplied by `scale`."""
+    """Runs functions in processes. Delays of asynchronous retries, and the age of events, are multiplied by `scale`.
+
+    Every event with its answer is kept in `invocations.jsonl` beside `logs`.
+    """
 
     def __init__(self, logs: Path, journal: Journal, scale: float = 1.0) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
         self._journal = journal
+        self._records = Journal(logs.parent / "invocations.jsonl")
         self._scale = scale
         self._delays = tuple(delay * scale for delay in RETRY_DELAYS)
         self._pools: dict[str, Pool] = {}
@@ -53,6 +57,12 @@ class LambdaService:
 
     def add(self, function: Function) -> None:
         self._pools[function.name] = Pool(function, self._logs / f"{function.name}.log")
+
+    def variables(self) -> dict[str, list[str]]:
+        """By function, the environment of each of its processes as the kernel has it, `NAME=value` each."""
+        return {
+            name: [v for process in pool.processes() for v in _environ(process)] for name, pool in self._pools.items()
+        }
 
     def names(self) -> list[str]:
         return sorted(self._pools)
@@ -76,6 +86,8 @@ class LambdaService:
             seconds = round(time.monotonic() - began, 4)
             error = json.loads(result.payload) if result.error else None
             self._journal.write("invocation", function=pool.function.name, seconds=seconds, error=error)
+            said = {"event": payload.decode(), "answer": result.payload.decode()}
+            self._records.write("invocation", function=pool.function.name, **said)
         return result
 
     def invoke_async(self, name: str, payload: bytes) -> None:
@@ -110,6 +122,11 @@ class LambdaService:
         self._closing.set()
         for pool in self._pools.values():
             pool.close()
+        self._records.close()
+
+
+def _environ(process: int) -> list[str]:
+    return Path(f"/proc/{process}/environ").read_bytes().decode(errors="replace").strip("\0").split("\0")
 
 
 class FakeLambda:

@@ -46,3 +46,9 @@ def interruption_warning(instance: Any) -> Event:
     detail = {"instance-id": instance.id, "instance-action": "terminate"}
     arn = f"arn:aws:ec2:{instance.availability_zone}:instance/{instance.id}"
     return event("aws.ec2", "EC2 Spot Instance Interruption Warning", detail, [arn])
+
+
+def rebalance_recommendation(instance: Any) -> Event:
+    """EC2 expects to need the instance; sent when it can tell, long before the notice, with it, or never."""
+    arn = f"arn:aws:ec2:{instance.availability_zone}:instance/{instance.id}"
+    return event("aws.ec2", "EC2 Instance Rebalance Recommendation", {"instance-id": instance.id}, [arn])

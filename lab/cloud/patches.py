@@ -11,6 +11,7 @@
 | PutEvents knows no Lambda and no machine | the lab's bus delivers |
 | SetDesiredCapacity launches and kills at once | capacity is recorded, the lab's loop acts |
 | no scaling activities | the lab's |
+| lifecycle hooks are kept and never fire | the lab's wait, beat, complete and time out |
 | ten threads may change a backend while one reads it | one lock over all calls but Lambda's |
 """
 
@@ -74,7 +75,7 @@ def applied(supplements: Supplements) -> Iterator[None]:
     """moto with the supplements in place, until the block ends."""
     with ExitStack() as stack:
         for owner, name, replacement in _replacements(supplements):
-            stack.enter_context(patch.object(owner, name, replacement, create=True))
+            stack.enter_context(patch.object(owner, name, replacement, create=not hasattr(owner, name)))
         yield
 
 
@@ -221,6 +222,24 @@ def _auto_scaling(groups: AutoScaling) -> Iterator[tuple[Any, str, Any]]:
     yield AutoScalingBackend, "terminate_instance", terminate
     yield AutoScalingBackend, "notify_terminate_instances", lambda *_: None
     yield AutoScalingResponse, "describe_scaling_activities", describe_activities
+    yield from _lifecycle(groups)
+
+
+def _lifecycle(groups: AutoScaling) -> Iterator[tuple[Any, str, Any]]:
+    def action(response: Any) -> tuple[str, str, str | None, str | None]:
+        of = response._get_param
+        return of("AutoScalingGroupName"), of("LifecycleHookName"), of("InstanceId"), of("LifecycleActionToken")
+
+    def complete(response: Any) -> ActionResult:
+        groups.hooks.complete(*action(response), response._get_param("LifecycleActionResult"))
+        return ActionResult({})
+
+    def heartbeat(response: Any) -> ActionResult:
+        groups.hooks.heartbeat(*action(response))
+        return ActionResult({})
+
+    yield AutoScalingResponse, "complete_lifecycle_action", complete
+    yield AutoScalingResponse, "record_lifecycle_action_heartbeat", heartbeat
 
 
 # Every call.

@@ -111,6 +111,12 @@ class Pool:
         finally:
             self.release(environment)
 
+    def processes(self) -> list[int]:
+        """The ids of its living environments."""
+        with self._free:
+            self._bury()
+            return [environment.process for environment in self._all]
+
     def close(self) -> None:
         with self._free:
             for environment in self._all:

@@ -14,8 +14,7 @@ PUBLIC_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/
 
 def publish_image(cloud: Cloud) -> str:
     """Past the API, which lets nobody put a parameter of AWS's own. Gives the image's id."""
-    images = cloud.client("ec2").describe_images(Owners=["amazon"])["Images"]
-    image = next(image["ImageId"] for image in images if image["Architecture"] == "x86_64")
+    image = good_image(cloud)
     with cloud.lock:
         held = ssm_backends[ACCOUNT][REGION]._parameters[PUBLIC_IMAGE]
         held.append(
@@ -32,4 +31,30 @@ def publish_image(cloud: Cloud) -> str:
                 data_type="aws:ec2:image",
             )
         )
-    return str(image)
+    return image
+
+
+def ship_image(cloud: Cloud, stage: str, slug: str, *, broken: bool) -> None:
+    cloud.client("ssm").put_parameter(
+        Name=f"/bp/{stage}/ami/{slug}",
+        Value=broken_image(cloud) if broken else good_image(cloud),
+        Type="String",
+        DataType="aws:ec2:image",
+        Overwrite=True,
+    )
+
+
+def good_image(cloud: Cloud) -> str:
+    return _images(cloud)[0]
+
+
+def broken_image(cloud: Cloud) -> str:
+    """The image on which no worker starts."""
+    return _images(cloud)[1]
+
+
+def _images(cloud: Cloud) -> tuple[str, str]:
+    """(a good one, one on which no worker starts)."""
+    images = cloud.client("ec2").describe_images(Owners=["amazon"])["Images"]
+    good, bad, *_ = [image["ImageId"] for image in images if image["Architecture"] == "x86_64"]
+    return good, bad

@@ -45,6 +45,7 @@ class Invocation:
     payload: bytes
     timeout: float
     arn: str
+    traced: bool = False
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     result: Result | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -55,12 +56,13 @@ class Invocation:
             self.done.set()
 
     def headers(self) -> dict[str, str]:
-        root = f"{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+        root = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+        parent = f"Parent={uuid.uuid4().hex[:16]};Sampled=1" if self.traced else "Sampled=0"
         return {
             "Lambda-Runtime-Aws-Request-Id": self.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self.timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": self.arn,
-            "Lambda-Runtime-Trace-Id": f"Root=1-{root};Sampled=0",
+            "Lambda-Runtime-Trace-Id": f"{root};{parent}",
             "Content-Type": "application/json",
         }
 
@@ -70,6 +72,7 @@ class Environment:
 
     def __init__(self, name: str, handler: str, code_dir: Path, variables: Mapping[str, str], log: Path) -> None:
         self.arn = function_arn(name)
+        self._traced = "AWS_XRAY_DAEMON_ADDRESS" in variables
         self.alive = True
         self._pending: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._current: Invocation | None = None
@@ -86,6 +89,11 @@ class Environment:
         command = [sys.executable, "-m", "awslambdaric", handler]
         return processes.spawn(command, env=env, cwd=code_dir, log=log)
 
+    @property
+    def process(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     def wait_started(self, seconds: float = INIT_SECONDS) -> bool:
         """True once the handler is imported and asks for work."""
         return self._started.wait(seconds) and self.alive
@@ -94,7 +102,7 @@ class Environment:
         if not self.wait_started():
             self.close()
             return self._init_error or Result.failed("Runtime.InitError", "the environment did not start")
-        invocation = Invocation(payload, timeout, self.arn)
+        invocation = Invocation(payload, timeout, self.arn, self._traced)
         self._current = invocation
         self._pending.put(invocation)
         if not invocation.done.wait(timeout):

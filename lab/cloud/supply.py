@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moto.autoscaling.models import autoscaling_backends
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
@@ -45,6 +46,25 @@ def make_subscription(properties: Properties) -> None:
     sns_backends[ACCOUNT][REGION].subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
 
 
+def make_hook(properties: Properties) -> None:
+    autoscaling_backends[ACCOUNT][REGION].create_lifecycle_hook(
+        name=properties["LifecycleHookName"],
+        as_name=properties["AutoScalingGroupName"],
+        transition=properties["LifecycleTransition"],
+        timeout=int(properties.get("HeartbeatTimeout", 3600)),
+        result=properties.get("DefaultResult", "ABANDON"),
+    )
+
+
+def complete_group(properties: Properties) -> None:
+    """What moto's CloudFormation leaves out of a group that it makes."""
+    name = properties["AutoScalingGroupName"]
+    group = autoscaling_backends[ACCOUNT][REGION].autoscaling_groups[name]
+    group.capacity_rebalance = str(properties.get("CapacityRebalance", False)).lower() == "true"
+    for hook in properties.get("LifecycleHookSpecificationList", []):
+        make_hook({**hook, "AutoScalingGroupName": name})
+
+
 def attach_secret(properties: Properties, database: Mapping[str, Any]) -> None:
     """Host and port of the database into the secret; into the master's its password, too: it was made before."""
     secrets, secret_id = secretsmanager_backends[ACCOUNT][REGION], properties["SecretId"]
@@ -57,10 +77,14 @@ ATTACHMENT = "AWS::SecretsManager::SecretTargetAttachment"
 SUPPLIED: dict[str, Callable[[Properties], None]] = {
     "AWS::CloudWatch::Alarm": make_alarm,
     "AWS::SNS::Subscription": make_subscription,
+    "AWS::AutoScaling::LifecycleHook": make_hook,
 }
+COMPLETED: dict[str, Callable[[Properties], None]] = {"AWS::AutoScaling::AutoScalingGroup": complete_group}
+"""Made by moto, and completed here."""
 
 SKIPPED = {
     "AWS::Lambda::EventInvokeConfig": "read by the lab's Lambda service, which retries and delivers failures itself",
+    "AWS::Lambda::EventSourceMapping": "read by the lab, which polls the queue and calls the function itself",
     "AWS::SNS::TopicPolicy": "moto does not enforce resource policies",
     "AWS::SQS::QueuePolicy": "moto does not enforce resource policies",
     "AWS::S3::BucketPolicy": "moto does not enforce resource policies",

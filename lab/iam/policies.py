@@ -85,7 +85,7 @@ def read_statement(statement: Mapping[str, Any]) -> Iterator[Rule]:
 
 def read_conditions(block: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for operator, keys in block.items():
-        if operator.removesuffix(IF_EXISTS) not in OPERATORS:
+        if operator.removeprefix(FOR_ALL_VALUES).removesuffix(IF_EXISTS) not in OPERATORS:
             raise UnsupportedPolicyError(f"condition operator {operator}")
         for key, values in keys.items():
             yield operator, key, tuple(str(value) for value in as_list(values))
@@ -118,6 +118,8 @@ def arn_like(pattern: str, arn: str) -> bool:
 
 
 IF_EXISTS = "IfExists"
+FOR_ALL_VALUES = "ForAllValues:"
+"""Every value of the request has to match; where there is none, all of them do. Requests here have one at most."""
 OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda wanted, given: wanted == given,
     "StringNotEquals": lambda wanted, given: wanted != given,
@@ -132,10 +134,10 @@ OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
 
 def holds(operator: str, key: str, values: tuple[str, ...], context: Mapping[str, str]) -> bool:
     """Any of the values, or all of them when the operator is a negation. Keys are compared regardless of case."""
-    name = operator.removesuffix(IF_EXISTS)
+    name = operator.removeprefix(FOR_ALL_VALUES).removesuffix(IF_EXISTS)
     negated = "Not" in name
     given = {known.lower(): value for known, value in context.items()}.get(key.lower())
     if given is None:
-        return negated or operator.endswith(IF_EXISTS)
+        return negated or operator.endswith(IF_EXISTS) or operator.startswith(FOR_ALL_VALUES)
     answers = [OPERATORS[name](wanted, given) for wanted in values]
     return all(answers) if negated else any(answers)

@@ -36,7 +36,7 @@ class Place:
 
 
 Resource = Callable[[Place, Entry], "str | tuple[str, ...]"]
-Context = Callable[[Entry], Mapping[str, str]]
+Context = Callable[[Place, Entry], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ def given(name: str) -> Resource:
     return lambda _, request: str(request[name])
 
 
+def queue(place: Place, request: Entry) -> str:
+    """Lambda names a queue by its ARN, the SDK by its URL."""
+    return str(request.get("QueueArn") or place.arn("sqs", str(request["QueueUrl"]).rsplit("/", 1)[-1]))
+
+
 def secret(place: Place, request: Entry) -> str:
     return place.arn("secretsmanager", f"secret:{request['SecretId']}{SECRET_SUFFIX}")
 
@@ -72,23 +77,38 @@ def parameters(place: Place, request: Entry) -> tuple[str, ...]:
     return tuple(parameter(place, {"Name": name}) for name in request["Names"])
 
 
-def namespace(request: Entry) -> Mapping[str, str]:
+def instance(place: Place, request: Entry) -> str:
+    return place.arn("ec2", f"instance/{request['ResourceId.1']}")
+
+
+def tagging(place: Place, request: Entry) -> Mapping[str, str]:
+    """The tag that is set, and the stage of the instance as its group's name has it (the group propagates it)."""
+    held_by = place.group_of.get(request["ResourceId.1"], "").split("-")
+    stage = {"aws:ResourceTag/Stage": held_by[1]} if held_by[0] == "asg" else {}
+    return {"aws:TagKeys": request["Tag.1.Key"], **stage}
+
+
+def namespace(_: Place, request: Entry) -> Mapping[str, str]:
     return {"cloudwatch:namespace": request["Namespace"]} if "Namespace" in request else {}
 
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("autoscaling", "CompleteLifecycleAction"): Operation("autoscaling:CompleteLifecycleAction", group),
     ("autoscaling", "DescribeAutoScalingGroups"): Operation("autoscaling:DescribeAutoScalingGroups"),
     ("autoscaling", "DescribeAutoScalingInstances"): Operation("autoscaling:DescribeAutoScalingInstances"),
+    ("autoscaling", "DescribeScalingActivities"): Operation("autoscaling:DescribeScalingActivities"),
+    ("autoscaling", "RecordLifecycleActionHeartbeat"): Operation("autoscaling:RecordLifecycleActionHeartbeat", group),
     ("autoscaling", "SetDesiredCapacity"): Operation("autoscaling:SetDesiredCapacity", group),
     ("autoscaling", "SuspendProcesses"): Operation("autoscaling:SuspendProcesses", group),
     ("autoscaling", "TerminateInstanceInAutoScalingGroup"): Operation(
         "autoscaling:TerminateInstanceInAutoScalingGroup", group
     ),
     ("cloudwatch", "PutMetricData"): Operation("cloudwatch:PutMetricData", context=namespace),
+    ("ec2", "CreateTags"): Operation("ec2:CreateTags", instance, tagging),
     ("ec2", "DescribeInstances"): Operation("ec2:DescribeInstances"),
     ("lambda", "Invoke"): Operation("lambda:InvokeFunction", given("FunctionName")),
     ("secretsmanager", "GetSecretValue"): Operation("secretsmanager:GetSecretValue", secret),
-    ("sqs", "SendMessage"): Operation("sqs:SendMessage", given("QueueArn")),
+    ("sqs", "SendMessage"): Operation("sqs:SendMessage", queue),
     ("ssm", "GetParameter"): Operation("ssm:GetParameter", parameter),
     ("ssm", "GetParameters"): Operation("ssm:GetParameters", parameters),
     ("ssm", "PutParameter"): Operation("ssm:PutParameter", parameter),
@@ -103,7 +123,8 @@ def as_request(place: Place, service: str, operation: str, request: Entry) -> Re
     if found is None:
         raise UnknownCallError(f"{service} {operation}")
     resources = found.resource(place, request)
-    return Request(found.action, (resources,) if isinstance(resources, str) else resources, found.context(request))
+    context = found.context(place, request)
+    return Request(found.action, (resources,) if isinstance(resources, str) else resources, context)
 
 
 SERVICES = {"stepfunctions": "states"}

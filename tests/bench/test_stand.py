@@ -37,7 +37,7 @@ def test_a_cold_call_keeps_within_its_statements_and_ends_as_the_straightforward
 
 
 def test_aws_is_asked_by_pages(figures: dict[str, Any]) -> None:
-    assert figures["tick"]["aws"] == {"DescribeAutoScalingGroups": 1, "DescribeInstances": 2}
+    assert figures["tick"]["aws"] == {"DescribeAutoScalingGroups": 1, "DescribeInstances": 3}
     assert figures["publish"]["aws"] == {"DescribeAutoScalingGroups": 1, "PutMetricData": 1}
 
 

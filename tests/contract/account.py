@@ -56,6 +56,18 @@ def create_machine(name: str = "bp-staging-scale-in") -> str:
     return str(api.create_state_machine(name=name, definition=json.dumps(definition), roleArn=ROLE)["stateMachineArn"])
 
 
+def create_queue(name: str) -> str:
+    """Its URL."""
+    return str(client("sqs").create_queue(QueueName=name)["QueueUrl"])
+
+
+def messages(queue: str) -> list[Any]:
+    """Bodies of what waits in a queue; at most ten."""
+    url = client("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
+    found = client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", ())
+    return [json.loads(message["Body"]) for message in found]
+
+
 def executions(arn: str) -> dict[str, Any]:
     """Input by name of every execution that was ever started."""
     api = client("stepfunctions")

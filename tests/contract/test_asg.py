@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
+from fleet_control.act.activities import activity
 from fleet_control.act.asg import AutoScaling, Group, GroupInstance
 from fleet_control.errors import Blind
 
@@ -97,6 +99,41 @@ def test_a_refused_termination_is_an_error(groups: AutoScaling) -> None:
             groups.terminate("i-0a1b2c3d4e5f60718", decrement=True)
 
 
+HOOK = {"LifecycleHookName": "finish-jobs", "AutoScalingGroupName": "asg-staging-x", "InstanceId": "i-1"}
+TELLS: dict[str, tuple[Callable[[AutoScaling], bool], dict[str, str]]] = {
+    "complete_lifecycle_action": (
+        lambda groups: groups.let_go("asg-staging-x", "i-1"),
+        {"LifecycleActionResult": "CONTINUE"},
+    ),
+    "record_lifecycle_action_heartbeat": (lambda groups: groups.keep_waiting("asg-staging-x", "i-1"), {}),
+}
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_a_group_that_waits_is_told_by_hook_and_instance(groups: AutoScaling, call: str) -> None:
+    tell, more = TELLS[call]
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_response(call, {}, HOOK | more)
+        assert tell(groups)
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_a_group_that_waits_no_more_is_no_error(groups: AutoScaling, call: str) -> None:
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_client_error(
+            call, "ValidationError", "No active Lifecycle Action found with instance ID i-0a1b2c3d4e5f60718"
+        )
+        assert not TELLS[call][0](groups)
+
+
+@pytest.mark.parametrize("call", TELLS)
+def test_an_answer_that_is_refused_is_an_error(groups: AutoScaling, call: str) -> None:
+    with Stubber(groups._client) as aws_answers:
+        aws_answers.add_client_error(call, "ResourceContention", "try again")
+        with pytest.raises(ClientError, match="ResourceContention"):
+            TELLS[call][0](groups)
+
+
 def test_the_group_of_an_instance(groups: AutoScaling) -> None:
     name = create_group(desired=1)
     (member,) = members(name)
@@ -149,3 +186,55 @@ def test_groups_that_cannot_be_read_mean_blind(away: AutoScaling, read: Any, act
 def test_what_exists_is_what_the_group_counts(lifecycles: list[str], existing: int) -> None:
     instances = tuple(GroupInstance(f"i-{n}", lifecycle) for n, lifecycle in enumerate(lifecycles))
     assert Group("asg", 1, 0, 10, instances, {}, frozenset()).existing == existing
+
+
+def test_activities_tell_launches_and_terminations_newest_first(groups: AutoScaling) -> None:
+    name = create_group(desired=1)
+    answer = {"Activities": [_activity("Terminating EC2 instance: i-0a", "Successful"), _activity(LAUNCH, "Failed")]}
+    with Stubber(groups._client) as stub:
+        stub.add_response("describe_scaling_activities", answer, {"AutoScalingGroupName": name, "MaxRecords": 100})
+        ended, refused = groups.activities(name)
+    assert (ended.launches, ended.instance_id, ended.status, ended.at) == (False, "i-0a", "Successful", STARTED)
+    assert (refused.launches, refused.instance_id, refused.status) == (True, None, "Failed")
+    assert refused.message == "There is no Spot capacity available that matches your request."
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("Launching a new EC2 instance: i-0123abcd", (True, "i-0123abcd")),
+        ("Launching a new EC2 instance", (True, None)),
+        ("Terminating EC2 instance: i-0123abcd - Waiting For Terminating", (False, "i-0123abcd")),
+    ],
+)
+def test_an_activity_is_a_launch_or_a_termination(description: str, expected: tuple[bool, str | None]) -> None:
+    found = activity(_activity(description, "InProgress"))
+    assert found is not None
+    assert (found.launches, found.instance_id) == expected
+
+
+def test_other_activities_are_left_out() -> None:
+    assert activity(_activity("Updating load balancers/target groups: Successful", "Successful")) is None
+
+
+def test_activities_that_cannot_be_read_are_told_by_their_permission(groups: AutoScaling) -> None:
+    with Stubber(groups._client) as stub:
+        stub.add_client_error("describe_scaling_activities", "AccessDenied")
+        with pytest.raises(Blind, match="autoscaling:DescribeScalingActivities"):
+            groups.activities("asg-staging-x")
+
+
+LAUNCH = "Launching a new EC2 instance.  Status Reason: There is no Spot capacity available that matches your request."
+STARTED = datetime(2026, 1, 5, 12, 0)  # noqa: DTZ001 - naive UTC, as decisions have it
+
+
+def _activity(description: str, status: str) -> Any:
+    return {
+        "ActivityId": "1",
+        "AutoScalingGroupName": "asg-staging-x",
+        "Description": description,
+        "Cause": "a user request",
+        "StartTime": STARTED.replace(tzinfo=UTC),
+        "StatusCode": status,
+        "StatusMessage": "There is no Spot capacity available that matches your request.",
+    }

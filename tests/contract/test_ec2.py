@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from fleet_control.act.ec2 import FILTER_VALUES, Ec2
 from fleet_control.errors import Blind
@@ -68,3 +69,62 @@ def test_ec2_that_cannot_be_read_means_blind(ec2: Ec2) -> None:
         answers.add_client_error("describe_instances", "UnauthorizedOperation", "no")
         with pytest.raises(Blind, match="ec2:DescribeInstances failed \\(UnauthorizedOperation\\)"):
             ec2.not_running()
+
+
+AT = datetime(2026, 1, 5, 12, 0, 0)  # noqa: DTZ001 - naive UTC, as everywhere
+
+
+def test_a_recommendation_is_kept_with_its_instance_until_that_one_goes(ec2: Ec2) -> None:
+    first, second = members(create_group(desired=2))
+    assert ec2.recommended() == frozenset()
+    assert ec2.recommend(first, AT)
+    assert ec2.recommend(first, AT)
+    assert ec2.recommended() == {first}
+    (reservation,) = boto3.client("ec2").describe_instances(InstanceIds=[first])["Reservations"]
+    tags = {tag["Key"]: tag["Value"] for tag in reservation["Instances"][0]["Tags"]}
+    assert tags["fleet:rebalance-recommended"] == "2026-01-05T12:00:00"
+    boto3.client("ec2").terminate_instances(InstanceIds=[first])
+    assert ec2.recommended() == frozenset()
+    assert second not in ec2.recommended()
+
+
+def test_recommendations_of_another_stage_are_not_seen(ec2: Ec2) -> None:
+    (elsewhere,) = members(create_group(stage="production", desired=1))
+    ec2.recommend(elsewhere, AT)
+    assert ec2.recommended() == frozenset()
+
+
+def test_a_recommendation_about_what_is_gone_is_no_error(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as answers:
+        answers.add_client_error("create_tags", "InvalidInstanceID.NotFound", "The instance ID does not exist")
+        assert not ec2.recommend("i-0a1b2c3d4e5f60718", AT)
+
+
+def test_a_recommendation_that_cannot_be_kept_is_an_error(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as answers:
+        answers.add_client_error("create_tags", "UnauthorizedOperation", "no")
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            ec2.recommend("i-0a1b2c3d4e5f60718", AT)
+
+
+def test_recommendations_that_cannot_be_read_mean_blind(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as answers:
+        answers.add_client_error("describe_instances", "RequestLimitExceeded", "no")
+        with pytest.raises(Blind, match="ec2:DescribeInstances failed"):
+            ec2.recommended()
+
+
+@pytest.mark.parametrize(
+    ("code", "by_spot"),
+    [("Server.SpotInstanceTermination", True), ("Client.UserInitiatedShutdown", False), ("", False)],
+)
+def test_an_instance_that_spot_took_says_so(ec2: Ec2, code: str, by_spot: bool) -> None:
+    machine = {
+        "InstanceId": "i-1",
+        "State": {"Name": "terminated"},
+        "LaunchTime": datetime(2026, 1, 5, tzinfo=UTC),
+        "StateReason": {"Code": code},
+    }
+    with Stubber(ec2._client) as answers:
+        answers.add_response("describe_instances", {"Reservations": [{"Instances": [machine]}]})
+        assert ec2.lookup(["i-1"])["i-1"].taken_by_spot is by_spot

@@ -159,3 +159,44 @@ def test_of_two_sessions_that_requeue_the_same_lease_one_wins(
         won = [each.requeue(dispatch, "t-1", "spot_interruption", 7, "i-1") for each in (jobs, Jobs(other))]
     assert won == [True, False]
     assert row(root, dispatch)["attempts"] == 2
+
+
+def test_when_a_job_was_last_leased_is_in_the_audit_log(jobs: Jobs, job: Add, audit: Add) -> None:
+    first, second, third = job(), job(), job()
+    audit("poll", first, 300)
+    audit("poll", first, 40)
+    audit("requeued", first, 100)
+    audit("poll", second, 10)
+    now, found = jobs.now(), jobs.leased_at([first, second, third])
+    assert {key: round((now - at).total_seconds(), -1) for key, at in found.items()} == {first: 40, second: 10}
+
+
+def test_nothing_is_asked_about_no_jobs(jobs: Jobs, database: Database) -> None:
+    before = database.statements
+    assert (jobs.leased_at([]), jobs.durations([])) == ({}, {})
+    assert database.statements == before
+
+
+def test_durations_are_those_of_first_attempts_that_were_completed(
+    jobs: Jobs, job: Add, audit: Add, workflow: int, insert: Insert
+) -> None:
+    def done(seconds: int | None, **changes: Any) -> None:
+        audit("complete", job(**({"status": "completed", "attempts": 1, "duration_seconds": seconds} | changes)), 60)
+
+    for seconds in (30, 31, 31):
+        done(seconds)
+    done(999, attempts=2)
+    done(None)
+    done(5, status="queued")
+    audit("fail", job(status="failed", attempts=1, duration_seconds=7), 60)
+    other = insert("workflows", name="Other", slug="other")
+    done(500, workflow_id=other)
+    assert {key: sorted(found) for key, found in jobs.durations([workflow]).items()} == {workflow: [30.0, 31.0, 31.0]}
+    assert jobs.durations([workflow, other])[other] == [500.0]
+
+
+def test_a_completion_written_twice_counts_once(jobs: Jobs, job: Add, audit: Add, workflow: int) -> None:
+    dispatch = job(status="completed", attempts=1, duration_seconds=30)
+    audit("complete", dispatch, 60)
+    audit("complete", dispatch, 59)
+    assert jobs.durations([workflow]) == {workflow: [30.0]}

@@ -10,14 +10,14 @@ import pytest
 from fleet_control.act.database import Database
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.workers import Workers
+from fleet_control.flows.notices import Ports as SpotPorts
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.scale_in import Ports as ScaleInPorts
 from fleet_control.flows.scale_in import scale_in
-from fleet_control.flows.spot_interruption import Ports as SpotPorts
 from fleet_control.flows.spot_interruption import respond
-from fleet_control.messages.parse import parse_scale_in, parse_spot
-from fleet_control.messages.tasks import InterruptionTask
+from fleet_control.messages.spot import parse_spot
+from fleet_control.messages.tasks import InterruptionTask, parse_scale_in
 
 from lab.backend import Backend, Job, RefusedError
 from lab.mariadb import Connection, MariaDb

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from fleet_control.act.aws import client
+from fleet_control.act.ec2 import REBALANCE_TAG
 from fleet_control.act.tenants import USER
 
 from lab.mariadb import Connection, MariaDb
 
-from .account import create_group, create_machine, executions
+from .account import create_group, create_machine, create_queue, executions, messages
 from .account import desired as desired_of
 from .account import members as members_of
 from .conftest import PASSWORD, Add, ago, leased
@@ -25,6 +26,11 @@ SAMPLE_INSTANCE = "i-0a1b2c3d4e5f60718"
 GROUP = "asg-staging-image-to-video"
 MACHINES = ("scale-in", "spot-interruption", "ami-rollout")
 TABLES = ("ai_job_dispatches", "comfy_ui_workers", "worker_workflows", "worker_audit_logs")
+
+
+def recommended() -> list[str]:
+    found = client("ec2").describe_tags(Filters=[{"Name": "key", "Values": [REBALANCE_TAG]}])["Tags"]
+    return [tag["ResourceId"] for tag in found]
 
 
 class World:
@@ -43,7 +49,8 @@ class World:
     def snapshot(self) -> dict[str, Any]:
         """Everything a delivery could change."""
         tables = {table: self._rows(table) for table in TABLES}
-        groups = {"desired": desired_of(GROUP), "members": members_of(GROUP)}
+        groups: dict[str, Any] = {"desired": desired_of(GROUP), "members": members_of(GROUP)}
+        groups["recommended"] = recommended()
         return tables | groups | {arn: executions(arn) for arn in self._arns}
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
@@ -66,6 +73,7 @@ def world(aws: None, mariadb: MariaDb, root: Connection, workflow: int, monkeypa
         "SPOT_INTERRUPTION_MACHINE_ARN": spot,
         "AMI_ROLLOUT_MACHINE_ARN": rollout,
         "FLEET_WORKER_LIMIT": "50",
+        "DEAD_LETTERS_URL": create_queue("bp-staging-failed-invocations"),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -132,6 +140,9 @@ def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], 
         ("spot_interruption_warning", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_shutting_down", holds_a_job, {"spot-interruption"}),
         ("spot_interruption_terminated", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_terminate_action", holds_a_job, {"spot-interruption"}),
+        ("spot_interruption_rebalance", holds_a_job, {"recommended"}),
+        ("spot_interruption_respond_terminating", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs"}),
         ("spot_interruption_respond", holds_a_job, {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}),
         ("ami_rollout_image_changed", image_changed, {"ami-rollout"}),
         ("ami_rollout_survey", image_changed, {"ami-rollout"}),
@@ -160,8 +171,56 @@ def test_whatever_nudges_again_changes_nothing_more(world: World, scene: Callabl
     once = world.snapshot()
     assert once["desired"] == 3
     for nudge in nudges:
-        assert handler(world.sample(nudge), Context())["outcome"] == "acted"
+        answer = handler(world.sample(nudge), Context())
+        assert answer == {"batchItemFailures": []} if nudge == "reconcile_job_queued" else answer["outcome"] == "acted"
     assert world.snapshot() == once
+
+
+READABLE = '{"source": "bp.backend", "detail-type": "JobQueued", "id": "1", "time": "2026-01-05T12:00:00Z", ' + (
+    '"detail": {"workflow_slug": "image-to-video"}}'
+)
+UNREADABLE = READABLE.replace('"image-to-video"', "7")
+
+
+def batch(*bodies: str) -> dict[str, Any]:
+    records = [{"messageId": f"m-{n}", "body": body, "eventSource": "aws:sqs"} for n, body in enumerate(bodies)]
+    return {"Records": records}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(UNREADABLE, "detail.workflow_slug: "), ("no JSON", "body: Invalid JSON"), ("[" * 5_000, "body: ")],
+    ids=["field", "text", "nested"],
+)
+def test_a_nudge_that_cannot_be_read_is_kept_with_its_reason_and_spoils_no_other(
+    world: World, scene: Callable[[Setting], None], body: str, reason: str
+) -> None:
+    scene(jobs_wait)
+    answer = load("reconcile").handler(batch(body, READABLE), Context())
+    assert answer == {"batchItemFailures": []}
+    [letter] = messages("bp-staging-failed-invocations")
+    assert (letter["requestPayload"], letter["responsePayload"]["errorType"]) == (body, "BadEvent")
+    assert letter["responsePayload"]["errorMessage"].startswith(reason)
+    assert letter["requestContext"]["functionArn"] == Context.invoked_function_arn
+    assert world.snapshot()["desired"] == 3
+
+
+def test_a_nudge_that_could_not_even_be_kept_comes_again_by_itself(
+    world: World, scene: Callable[[Setting], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene(jobs_wait)
+    monkeypatch.setenv("DEAD_LETTERS_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/nowhere")
+    answer = load("reconcile").handler(batch(READABLE, UNREADABLE), Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    assert world.snapshot()["desired"] == 3
+
+
+def test_a_batch_in_which_nothing_can_be_read_is_no_look(world: World, scene: Callable[[Setting], None]) -> None:
+    scene(jobs_wait)
+    before = world.snapshot()
+    unknown = READABLE.replace("JobQueued", "JobDone")
+    assert load("reconcile").handler(batch(UNREADABLE, unknown), Context()) == {"batchItemFailures": []}
+    assert world.snapshot() == before
 
 
 @pytest.mark.parametrize("kind", ["interruption", "shutting-down", "terminated"])

@@ -5,100 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
+from fleet_control.act.activities import Activity
 from fleet_control.act.asg import Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.act.images import Launch, ParameterImage
+from fleet_control.act.workers import STRONGER_THAN_TERMINATING, TERMINATING
 
-from .recorder import FakeRecorder
+from .stage import NOW, STAGE, Row, Stage, ago, group_name
 
-NOW = datetime(2026, 1, 5, 12, 0, 0)  # noqa: DTZ001 - naive UTC, as the database answers
-STAGE = "staging"
-Row = dict[str, Any]
-
-
-def ago(seconds: float) -> datetime:
-    return NOW - timedelta(seconds=seconds)
-
-
-def group_name(slug: str) -> str:
-    return f"asg-{STAGE}-{slug}"
-
-
-@dataclass
-class Stage:
-    """What is true. `calls` are those made through the ports; a method in `broken` raises what stands there."""
-
-    now: datetime = NOW
-    slugs: dict[int, str] = field(default_factory=dict)
-    dispatches: dict[int, Row] = field(default_factory=dict)
-    workers: dict[str, Row] = field(default_factory=dict)
-    audit: list[Row] = field(default_factory=list)
-    groups: dict[str, Group] = field(default_factory=dict)
-    instances: dict[str, Ec2Instance] = field(default_factory=dict)
-    executions: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
-    failed: set[str] = field(default_factory=set)
-    parameters: dict[str, ParameterImage] = field(default_factory=dict)
-    images: dict[str, str] = field(default_factory=dict)
-    """Of instances that did not run "ami-1"."""
-    lock_is_free: bool = True
-    broken: dict[str, Exception] = field(default_factory=dict)
-    calls: list[tuple[Any, ...]] = field(default_factory=list)
-    recorder: FakeRecorder = field(default_factory=FakeRecorder)
-
-    def call(self, *what: Any) -> None:
-        self.calls.append(what)
-        for broken in (what[0], " ".join(map(str, what[:2]))):
-            if broken in self.broken:
-                raise self.broken[broken]
-
-    def made(self, name: str) -> list[tuple[Any, ...]]:
-        return [call[1:] for call in self.calls if call[0] == name]
-
-    # Building it.
-
-    def fleet(self, slug: str = "image-to-video", *, desired: int = 0, **tags: str) -> str:
-        self.slugs[len(self.slugs) + 1] = slug
-        policy = {f"fleet:{key.replace('_', '-')}": value for key, value in tags.items()}
-        everything = {"Stage": STAGE, "WorkflowSlug": slug, "fleet:workflows": slug} | policy
-        name = group_name(slug)
-        self.groups[name] = Group(name, desired, 0, 10, (), everything, frozenset({"AZRebalance"}))
-        return name
-
-    def instance(self, name: str, slug: str = "image-to-video", *, state: str = "running", **worker: Any) -> str:
-        """A member with a live, idle worker; keywords change the worker's row."""
-        group = self.groups[group_name(slug)]
-        self.groups[group.name] = replace(group, instances=(*group.instances, GroupInstance(name, "InService")))
-        self.instances[name] = Ec2Instance(name, state, ago(3600))
-        row = {"id": len(self.workers) + 1, "worker_id": name, "is_approved": 1, "is_draining": 0}
-        row |= {"last_seen_at": ago(2), "created_at": ago(3000), "active_at": ago(30)}
-        self.workers[name] = row | worker
-        return name
-
-    def job(self, slug: str = "image-to-video", **changes: Any) -> int:
-        dispatch = len(self.dispatches) + 1
-        workflow = next(key for key, value in self.slugs.items() if value == slug)
-        row = {"id": dispatch, "workflow_id": workflow, "status": "queued", "attempts": 0, "created_at": ago(60)}
-        row |= {"worker_id": None, "lease_token": None, "lease_expires_at": None, "updated_at": ago(60)}
-        self.dispatches[dispatch] = row | changes
-        return dispatch
-
-    def lease(self, holder: str, slug: str = "image-to-video", *, seconds_left: float = 600, attempts: int = 1) -> int:
-        expires = NOW + timedelta(seconds=seconds_left)
-        token = f"token-{len(self.dispatches) + 1}"
-        taken = {"worker_id": holder, "lease_token": token, "lease_expires_at": expires, "attempts": attempts}
-        return self.job(slug, status="leased", **taken)
-
-    def write(self, worker: Row, event: str, metadata: Row) -> int:
-        row = {"id": len(self.audit) + 1, "worker_id": worker["id"], "event": event, "metadata": metadata}
-        self.audit.append(row | {"created_at": self.now})
-        worker["active_at"] = self.now
-        return len(self.audit)
+__all__ = ["NOW", "STAGE", "Row", "Stage", "ago", "group_name", "ports_of", "refused"]
 
 
 class FakeDatabase:
@@ -156,6 +76,15 @@ class FakeJobs:
         live = [row for row in self._stage.dispatches.values() if row["status"] == "leased" and self._live(row)]
         return sum(self._stage.slugs[row["workflow_id"]] in slugs for row in live + self._can_wait())
 
+    def leased_at(self, dispatch_ids: Iterable[int]) -> dict[int, datetime]:
+        self._stage.call("leased_at", *dispatch_ids)
+        return {key: at for key, at in self._stage.leased_at.items() if key in dispatch_ids}
+
+    def durations(self, workflow_ids: Iterable[int]) -> dict[int, list[float]]:
+        self._stage.call("durations", *workflow_ids)
+        known = self._stage.durations
+        return {key: known[self._stage.slugs[key]] for key in workflow_ids if self._stage.slugs[key] in known}
+
     def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
         self._stage.call("requeue", dispatch_id, reason)
         row = self._stage.dispatches[dispatch_id]
@@ -197,7 +126,8 @@ class FakeWorkers:
 
     def registrations(self) -> list[Row]:
         self._stage.call("registrations")
-        return [{"worker_identifier": row["worker_id"]} for row in self._stage.workers.values()]
+        newest = sorted(self._stage.registrations.items(), key=lambda one: one[1], reverse=True)
+        return [{"worker_identifier": name, "created_at": at} for name, at in newest]
 
     def drain(self, row_id: int, instance_id: str, reason: str) -> int | None:
         self._stage.call("drain", instance_id, reason)
@@ -207,13 +137,24 @@ class FakeWorkers:
         row["is_draining"] = 1
         return self._stage.write(row, "fleet_drained", {"reason": reason})
 
-    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
+    def mark_interrupted(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any] | None = None
+    ) -> bool:
         self._stage.call("mark_interrupted", instance_id, reason)
+        return self._mark(row_id, instance_id, {"reason": reason, **(details or {})}, ())
+
+    def mark_terminating(self, row_id: int, instance_id: str) -> bool:
+        self._stage.call("mark_terminating", instance_id)
+        return self._mark(row_id, instance_id, {"reason": TERMINATING}, STRONGER_THAN_TERMINATING)
+
+    def _mark(self, row_id: int, instance_id: str, metadata: Row, stronger: tuple[str, ...]) -> bool:
         row, newest = self._stage.workers[instance_id], self._newest(row_id)
-        if row["is_draining"] and newest and newest["metadata"].get("reason") == reason:
-            return False
+        if row["is_draining"] and newest and newest["event"] == "fleet_drained":
+            said = newest["metadata"]
+            if said["reason"] in (metadata["reason"], *stronger) or (stronger and said.get("committed")):
+                return False
         row["is_draining"] = 1
-        self._stage.write(row, "fleet_drained", {"reason": reason})
+        self._stage.write(row, "fleet_drained", metadata)
         return True
 
     def _stands(self, row: Row, drain_id: int) -> bool:
@@ -261,6 +202,10 @@ class FakeGroups:
         holds = [g.name for g in self._stage.groups.values() if any(i.id == instance_id for i in g.instances)]
         return holds[0] if holds else None
 
+    def activities(self, group: str) -> list[Activity]:
+        self._stage.call("activities", group)
+        return self._stage.activities.get(group, [])
+
     def set_desired(self, group: str, desired: int) -> None:
         self._stage.call("set_desired", group, desired)
         self._stage.groups[group] = replace(self._stage.groups[group], desired=desired)
@@ -277,6 +222,14 @@ class FakeGroups:
         self._stage.groups[name] = replace(group, desired=group.desired - decrement, instances=members)
         return True
 
+    def let_go(self, group: str, instance_id: str) -> bool:
+        self._stage.call("let_go", group, instance_id)
+        return self._stage.moved(instance_id, "Terminating:Wait", "Terminating:Proceed")
+
+    def keep_waiting(self, group: str, instance_id: str) -> bool:
+        self._stage.call("keep_waiting", group, instance_id)
+        return self._stage.moved(instance_id, "Terminating:Wait", "Terminating:Wait")
+
 
 class FakeEc2:
     def __init__(self, stage: Stage) -> None:
@@ -285,6 +238,16 @@ class FakeEc2:
     def not_running(self) -> dict[str, Ec2Instance]:
         self._stage.call("not_running")
         return {name: one for name, one in self._stage.instances.items() if one.state != "running"}
+
+    def recommended(self) -> frozenset[str]:
+        self._stage.call("recommended")
+        return frozenset(self._stage.recommended)
+
+    def recommend(self, instance_id: str, at: datetime) -> bool:
+        self._stage.call("recommend", instance_id, at)
+        if instance_id in self._stage.instances:
+            self._stage.recommended.add(instance_id)
+        return instance_id in self._stage.instances
 
     def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]:
         self._stage.call("lookup", *sorted(instance_ids))

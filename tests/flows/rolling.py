@@ -10,7 +10,7 @@ from fleet_control.act.asg import GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.flows import reconcile as loop
 from fleet_control.flows import scale_in as way_down
-from fleet_control.messages.parse import parse_scale_in
+from fleet_control.messages.tasks import parse_scale_in
 
 from .fakes import Stage, group_name, ports_of
 

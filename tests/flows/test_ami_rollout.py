@@ -13,7 +13,7 @@ from fleet_control.act.images import ParameterImage
 from fleet_control.errors import Blind, DatabaseUnavailable, SchemaNotMigrated
 from fleet_control.flows import ami_rollout as flow
 from fleet_control.messages.eventbridge import ImageChange
-from fleet_control.messages.parse import parse_rollout
+from fleet_control.messages.rollout import parse_rollout
 from fleet_control.messages.tasks import RolloutTask
 
 from .fakes import Stage, ago, ports_of

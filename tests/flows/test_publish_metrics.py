@@ -187,3 +187,37 @@ def test_the_decision_tells_what_was_published(ports_for: Callable[..., Ports], 
             "unpublishable": [],
         }
     ]
+
+
+def test_a_minute_delivered_twice_is_summed_up_once(ports_for: Callable[..., Ports], metrics: FakeCloudWatch) -> None:
+    live = {"waiting": 3, "depth": 4, "expired": 0, "stuck": 0, "oldest_age": 12}
+    ports = ports_for(one_workflow(live=live, interrupted={"interruptions": 2}))
+    due = MetricsSchedule.model_validate({"period_seconds": 60, "time": "2026-01-05T12:00:00Z"})
+    for _ in range(2):
+        publish(due, ports)
+    told = [(point.name, point.value) for point in metrics.points]
+    assert [value for name, value in told if name == "SpotInterruptionCount"] == [2, 0]
+    assert [value for name, value in told if name == "QueueDepth"] == [4, 4]
+
+
+def test_a_minute_that_could_not_be_published_is_summed_up_by_its_retry(
+    ports_for: Callable[..., Ports], metrics: FakeCloudWatch
+) -> None:
+    ports = ports_for(one_workflow(interrupted={"interruptions": 2}))
+    metrics.refuse = True
+    with pytest.raises(ConnectionError):
+        publish(EVERY_MINUTE, ports)
+    metrics.refuse = False
+    publish(EVERY_MINUTE, ports)
+    assert metrics.value("SpotInterruptionCount", "face-swap") == 2
+
+
+def test_windows_meet_however_late_each_minute_is_looked_at(ports_for: Callable[..., Ports]) -> None:
+    """The second look comes a minute late, by the database's clock in the same minute as the first."""
+    windows = []
+    for due in ("2026-01-05T11:59:07Z", "2026-01-05T12:00:07Z"):
+        queue = one_workflow()
+        publish(MetricsSchedule.model_validate({"period_seconds": 60, "time": due}), ports_for(queue))
+        windows.append(queue.window)
+    assert windows[0] is not None and windows[1] is not None
+    assert windows[0][1] == windows[1][0]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from fleet_control.act.asg import GroupInstance
-from fleet_control.errors import Blind, DatabaseUnavailable
+from fleet_control.errors import Blind, DatabaseUnavailable, LockBusy
 from fleet_control.flows.scale_in import Ports, scale_in
-from fleet_control.messages.parse import parse_scale_in
+from fleet_control.messages.tasks import parse_scale_in
 
 from .fakes import NOW, Stage, ago, group_name, ports_of
 
@@ -49,6 +49,19 @@ def test_a_termination_is_made_final_before_it_is_made(stage: Stage) -> None:
     assert changes == ["commit_drain", "terminate"]
     assert (answer["next"], answer["reason"]) == ("done", "terminated, desired lowered at 1")
     assert stage.made("terminate") == [("i-1", True)]
+
+
+def test_two_terminations_in_one_group_wait_for_each_other(stage: Stage) -> None:
+    """Side by side both could see more than desired, and leave a place to launch into."""
+    stage.now = NOW.replace(minute=1)
+    stage.lock_is_free = False
+    with pytest.raises(LockBusy):
+        step(stage, "terminate")
+    assert not stage.made("terminate")
+    stage.lock_is_free = True
+    assert step(stage, "terminate")["next"] == "done"
+    read = [call[:2] for call in stage.calls if call[0] in ("stage_lock", "group", "terminate")]
+    assert read[-3:] == [("stage_lock", f"terminate-{GROUP}"), ("group", GROUP), ("terminate", "i-1")]
 
 
 def test_a_repeated_termination_lowers_desired_once(stage: Stage) -> None:

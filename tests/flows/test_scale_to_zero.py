@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from fleet_control.errors import Blind, DatabaseUnavailable, SchemaNotMigrated
 from fleet_control.flows.scale_to_zero import Ports, scale_to_zero
-from fleet_control.messages.alarm import Alarm
-from fleet_control.messages.parse import parse_alarm
+from fleet_control.messages.alarm import Alarm, parse_alarm
 
 from .fakes import Stage, ago, group_name, ports_of
 

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fleet_control.errors import Blind, DatabaseUnavailable
+from fleet_control.flows.notices import Ports, receive
 from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
-from fleet_control.flows.spot_interruption import MAX_LOOKS, Ports, receive, respond
-from fleet_control.messages.eventbridge import InstanceStateChange, InterruptionWarning
-from fleet_control.messages.parse import parse_spot
+from fleet_control.flows.spot_interruption import respond
+from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
 
-from .fakes import Stage, ports_of
+from .fakes import NOW, Stage, ago, group_name, ports_of
 
+GROUP = group_name("image-to-video")
 EVENTS = Path(__file__).parents[2] / "events"
 ME = "i-0a1b2c3d4e5f60718"
-NOTICES = {"interruption": "warning", "shutting-down": "shutting_down", "terminated": "terminated"}
+NOTICES = {
+    "interruption": "warning",
+    "terminating": "terminate_action",
+    "shutting-down": "shutting_down",
+    "terminated": "terminated",
+}
+FOREIGN = ("interruption", "shutting-down", "terminated")
+"""Those that come for every instance of the account."""
+LOOKS = 25
 
 
 def deliver(stage: Stage, notice: str) -> dict[str, Any]:
     message = parse_spot(json.loads((EVENTS / f"spot_interruption_{NOTICES[notice]}.json").read_text()))
-    assert isinstance(message, InterruptionWarning | InstanceStateChange)
+    assert not isinstance(message, InterruptionTask)
     return receive(ports_of(stage, Ports), message)
 
 
 def look(stage: Stage, notice: str, **changes: Any) -> dict[str, Any]:
-    given = {"instance_id": ME, "kind": notice, "looks": 0, "max_looks": MAX_LOOKS, "look_seconds": 5} | changes
+    given = {"instance_id": ME, "kind": notice, "looks": 0, "max_looks": LOOKS, "look_seconds": 5} | changes
     task = parse_spot({"step": "respond", "notice": given})
     assert isinstance(task, InterruptionTask)
     return respond(ports_of(stage, Ports), task)
@@ -59,13 +70,50 @@ def test_a_notice_starts_one_execution_however_often_it_comes(stage: Stage, noti
 
 def test_a_notice_is_its_machines_input(stage: Stage) -> None:
     deliver(stage, "interruption")
-    given = stage.executions[f"{ME}-interruption"]
-    assert parse_spot({"step": "respond"} | dict(given)) == parse_spot(
-        {"step": "respond", "notice": {"instance_id": ME, "kind": "interruption", "max_looks": 25, "look_seconds": 5}}
-    )
+    task = parse_spot({"step": "respond"} | dict(stage.executions[f"{ME}-interruption"]))
+    assert isinstance(task, InterruptionTask)
+    assert (task.notice.instance_id, task.notice.kind, task.notice.group) == (ME, "interruption", GROUP)
+    assert (task.notice.max_looks, task.notice.look_seconds) == (LOOKS, 5)
+    assert task.notice.finish_by == ago(-105)
 
 
-@pytest.mark.parametrize("notice", NOTICES)
+def test_a_fleets_own_times_are_its_machines(stage: Stage) -> None:
+    tags = {"fleet:notice-seconds": "12", "fleet:end-margin-seconds": "2"}
+    stage.groups[GROUP] = replace(stage.groups[GROUP], tags=dict(stage.groups[GROUP].tags) | tags)
+    deliver(stage, "interruption")
+    deliver(stage, "terminating")
+    warned, waiting = (stage.executions[f"{ME}-{kind}"]["notice"] for kind in ("interruption", "terminating"))
+    assert isinstance(warned, dict)
+    assert isinstance(waiting, dict)
+    assert (warned["look_seconds"], warned["max_looks"], warned["finish_by"]) == (1, 13, ago(-10).isoformat())
+    assert (waiting["group"], waiting["end_margin_seconds"]) == (GROUP, 2)
+
+
+@pytest.mark.parametrize(
+    ("tags", "broken"),
+    [
+        pytest.param({"fleet:notice-seconds": "soon"}, {}, id="the policy is wrong"),
+        pytest.param({}, {"group": Blind("away")}, id="the group cannot be read"),
+        pytest.param({}, {"group_of": Blind("away")}, id="nor can it be told which one it is"),
+    ],
+)
+def test_a_warning_does_not_wait_for_a_policy(stage: Stage, tags: dict[str, str], broken: dict[str, Exception]) -> None:
+    stage.groups[GROUP] = replace(stage.groups[GROUP], tags=dict(stage.groups[GROUP].tags) | tags)
+    stage.broken |= broken
+    assert deliver(stage, "interruption")["outcome"] == "started"
+    assert stage.executions[f"{ME}-interruption"]["notice"]["finish_by"] == ago(-105).isoformat()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("late", "left"), [(60, 45), (200, -95), (-30, 105)])
+def test_a_late_warning_leaves_less_time_and_no_clock_gives_more(stage: Stage, late: float, left: float) -> None:
+    stage.now = NOW + timedelta(seconds=late)
+    deliver(stage, "interruption")
+    given = stage.executions[f"{ME}-interruption"]["notice"]
+    assert isinstance(given, dict)
+    assert given["finish_by"] == (stage.now + timedelta(seconds=left)).isoformat()
+
+
+@pytest.mark.parametrize("notice", FOREIGN)
 def test_an_instance_nobody_here_knows_is_ignored(notice: str) -> None:
     stage = Stage()
     assert deliver(stage, notice)["outcome"] == "ignored"
@@ -111,9 +159,9 @@ def test_a_job_leased_by_a_poll_under_way_comes_back_at_the_next_look(stage: Sta
 
 
 def test_looks_outlast_the_longest_wait_of_a_lease_and_then_end(stage: Stage) -> None:
-    assert look(stage, "interruption", looks=MAX_LOOKS - 2)["next"] == "wait"
-    assert look(stage, "interruption", looks=MAX_LOOKS - 1)["next"] == "done"
-    assert MAX_LOOKS * 5 >= 120
+    assert look(stage, "interruption", looks=LOOKS - 2)["next"] == "wait"
+    assert look(stage, "interruption", looks=LOOKS - 1)["next"] == "done"
+    assert LOOKS * 5 >= 120
 
 
 def test_a_stuck_job_is_left_as_it_is(stage: Stage) -> None:
@@ -140,7 +188,7 @@ def test_notices_in_any_order_and_twice_give_each_job_back_once(stage: Stage, or
     assert ME not in stage.workers
 
 
-@pytest.mark.parametrize("notice", NOTICES)
+@pytest.mark.parametrize("notice", FOREIGN)
 def test_a_machine_that_died_after_the_mark_is_made_good_by_reconcile(stage: Stage, notice: str) -> None:
     stage.broken["requeue"] = DatabaseUnavailable("away")
     with pytest.raises(DatabaseUnavailable):

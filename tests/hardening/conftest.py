@@ -39,3 +39,12 @@ def letters(world: World) -> Iterator[Letters]:
     queue.read()
     yield queue
     assert queue.read() == []
+
+
+@pytest.fixture
+def undelivered(world: World) -> Iterator[Letters]:
+    """The dead-letter queue of events that nobody took, empty before and after."""
+    queue = Letters(world, "undelivered-events")
+    queue.read()
+    yield queue
+    assert queue.read() == []

@@ -25,11 +25,11 @@ def topic(name: str) -> str:
 
 
 class Letters:
-    """The queue that keeps events given up by Lambda; each is read once."""
+    """A queue that keeps what was given up; each letter is read once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, queue: str = "failed-invocations") -> None:
         self._sqs = world.cloud.client("sqs")
-        self._url = self._sqs.get_queue_url(QueueName="bp-staging-failed-invocations")["QueueUrl"]
+        self._url = self._sqs.get_queue_url(QueueName=f"bp-staging-{queue}")["QueueUrl"]
 
     def read(self) -> list[dict[str, Any]]:
         """All that wait; they are gone afterwards."""
@@ -94,6 +94,11 @@ class Stage:
         name = f"bp-staging-{function}"
         until(lambda: len(self.happened("invocation", function=name)) >= count, seconds=15)
         return self.happened("invocation", function=name)
+
+    def answered_batches(self, messages: int, besides: int = 0) -> list[dict[str, Any]]:
+        """Reconcile's invocations, once so many queued messages were looked at and `besides` other calls answered."""
+        until(lambda: sum(batch["messages"] for batch in self.happened("batch")) >= messages, seconds=30)
+        return self.answered("reconcile", len(self.happened("batch")) + besides)
 
     def written(self) -> list[str]:
         """AWS calls of functions that are not reads."""

@@ -56,7 +56,6 @@ CREATE = {"RequestType": "Create", "ResponseURL": f"ftp://somewhere/{MARK}", "ma
 WARNING = "EC2 Spot Instance Interruption Warning"
 # Events of reconcile and publish-metrics may be a minute old: that is when Lambda would try them again, too late.
 MALFORMED: list[tuple[str, str, Deliver, int, str]] = [
-    ("a job without a workflow", "reconcile", told("bp.backend", "JobQueued", workflow_slug=7), 1, "workflow_slug: "),
     ("a group's instance is a number", "reconcile", group_event(EC2InstanceId=7), 1, "detail.EC2InstanceId: "),
     ("no alarm", "reconcile", published("queue-has-jobs", MARK), 1, "Sns.Message: Invalid JSON"),
     ("a schedule without a period", "publish-metrics", sent("publish-metrics", {"period_seconds": MARK}), 1, "period"),
@@ -118,6 +117,64 @@ def test_a_malformed_event_delivered_twice_is_kept_twice(stage: Stage, letters: 
         stage.publish("scale-to-zero", MARK)
     first, second = letters.wait(2)
     assert first["requestContext"]["requestId"] != second["requestContext"]["requestId"]
+
+
+def test_a_nudge_that_cannot_be_read_is_kept_with_its_reason_and_spoils_no_other(
+    stage: Stage, letters: Letters, undelivered: Letters
+) -> None:
+    before = stage.rows()
+    told("bp.backend", "JobQueued", workflow_slug=7)(stage)
+    told("bp.backend", "JobQueued", workflow_slug="face-swap")(stage)
+    [letter] = letters.wait()
+    stage.answered_batches(2)
+    assert letter["requestContext"]["functionArn"].endswith(":bp-staging-reconcile")
+    assert json.loads(letter["requestPayload"])["detail"] == {"mark": MARK, "workflow_slug": 7}
+    assert letter["responsePayload"]["errorType"] == "BadEvent"
+    assert letter["responsePayload"]["errorMessage"].startswith("detail.workflow_slug: ")
+    until(lambda: stage.counted("reconcile", "ReconcileHeartbeat") == 1)
+    [refusal] = [line for line in stage.lines("reconcile") if line.get("message") == "refused"]
+    assert refusal["reason"] == "bad_event"
+    assert (stage.rows(), stage.counted("reconcile", "Failed")) == (before, 1)
+    assert MARK not in stage.all_text()
+
+
+def test_a_burst_of_nudges_is_a_few_looks_and_leaves_the_ticks_alone(
+    stage: Stage, letters: Letters, undelivered: Letters
+) -> None:
+    """Delivered one by one they would take all of reconcile's concurrency, be throttled, age and become an alarm."""
+    count = 200
+    for _ in range(count):
+        told("bp.backend", "JobQueued", workflow_slug="face-swap")(stage)
+    for tick in range(3):
+        assert stage.world.invoke("reconcile", {"step": "tick", "tick": tick})["outcome"] in {"acted", "busy"}
+    assert len(stage.answered_batches(count, besides=3)) <= count / 5 + 3
+    assert stage.happened("dead_letter") == []
+
+
+def test_a_nudge_for_another_stage_wakes_nobody(stage: Stage) -> None:
+    told("bp.backend", "JobQueued", workflow_slug="face-swap", stage="production")(stage)
+    told("bp.backend", "JobQueued", workflow_slug="face-swap", stage="staging")(stage)
+    stage.answered_batches(1)
+    assert [batch["messages"] for batch in stage.happened("batch")] == [1]
+
+
+@pytest.mark.parametrize("function", ["reconcile", "scale-in", "scale-to-zero", "spot-interruption"])
+@pytest.mark.parametrize(
+    "event",
+    [{"source": "aws.ec2", "detail-type": f"EC2 {MARK}", "detail": {}}, {"step": MARK}],
+    ids=["detail-type", "step"],
+)
+def test_a_kind_of_event_that_nobody_knows_is_counted_and_nothing_is_done(
+    stage: Stage, letters: Letters, function: str, event: dict[str, Any]
+) -> None:
+    before = stage.rows(), stage.desired()
+    sent(function, event)(stage)
+    [invocation] = stage.answered(function)
+    assert invocation["error"] is None
+    until(lambda: stage.counted(function, "UnknownEvents") == 1)
+    assert [line["reason"] for line in stage.decisions(function, rule="ignore")]
+    assert (stage.rows(), stage.desired(), stage.written()) == (*before, [])
+    assert MARK not in stage.all_text()
 
 
 UNKNOWN: list[tuple[str, str, Deliver, str]] = [

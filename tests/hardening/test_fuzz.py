@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 from fleet_control.act import cloudformation
-from fleet_control.errors import BadEvent
+from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.flows.reconcile import Result
+from fleet_control.messages.alarm import parse_alarm
 from fleet_control.messages.cloudformation import FleetSecret, TenantPools, parse_properties, parse_request
-from fleet_control.messages.parse import parse_alarm, parse_nudge, parse_scale_in, parse_spot
+from fleet_control.messages.nudge import parse_job_queued, parse_nudge
 from fleet_control.messages.schedule import parse_metrics_schedule
+from fleet_control.messages.spot import parse_spot
+from fleet_control.messages.tasks import parse_scale_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -90,6 +93,7 @@ def properties(model: type[BaseModel]) -> Callable[[Any], object]:
 
 PARSERS: dict[str, Callable[[Any], object]] = {
     "nudge": parse_nudge,
+    "job queued": lambda event: parse_job_queued(json.dumps(event)),
     "alarm": parse_alarm,
     "scale-in": parse_scale_in,
     "spot": parse_spot,
@@ -101,10 +105,10 @@ PARSERS: dict[str, Callable[[Any], object]] = {
 
 
 def outcome(parse: Callable[[Any], object], event: Any) -> str:
-    """What is said of the event: nothing when it is understood. Any exception but BadEvent fails the test."""
+    """What is said of the event: nothing when it is understood. Any exception but these two fails the test."""
     try:
         parse(event)
-    except BadEvent as error:
+    except (BadEvent, UnknownEvent) as error:
         assert len(str(error)) < 1_000
         assert str(error)
         return "".join(traceback.format_exception(error, limit=0))

@@ -152,3 +152,13 @@ def test_a_workflow_without_a_row_is_named_and_the_fleet_serves_the_others() -> 
     assert (result.held, result.unknown_workflows) == (0, 1)
     assert stage.made("set_desired") == [(fleet, 1)]
     assert stage.recorder.decisions[-1]["reason"].endswith("; no workflow is named fcae-swap")
+
+
+def test_a_misspelt_tag_is_named_and_counted_and_holds_nothing() -> None:
+    stage = Stage()
+    fleet = stage.fleet("face-swap", backlog_targt="1", idle_seconds="60")
+    stage.job("face-swap")
+    result = look(stage)
+    assert (result.held, result.unknown_tags) == (0, 1)
+    assert stage.made("set_desired") == [(fleet, 1)]
+    assert stage.recorder.decisions[-1]["reason"].endswith("; no policy is read from fleet:backlog-targt")

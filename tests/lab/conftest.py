@@ -12,6 +12,7 @@ from lab.cloud.functions import Function, LambdaService
 from lab.cloud.journal import Journal
 
 from .database import database, mariadb  # noqa: F401 - fixtures
+from .fleets import fleet  # noqa: F401 - fixture
 
 Write = Callable[..., Function]
 

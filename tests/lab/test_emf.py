@@ -12,6 +12,7 @@ import pytest
 from lab.cloud.aws import Cloud
 from lab.cloud.emf import MetricLines
 from lab.cloud.functions import FakeLambda
+from lab.tail import objects
 
 LINE = json.dumps(
     {
@@ -55,3 +56,10 @@ def test_each_whole_line_is_counted_once(cloud: Cloud, tmp_path: Path) -> None:
         Statistics=["Sum", "SampleCount"],
     )["Datapoints"]
     assert (point["Sum"], point["SampleCount"]) == (4.0, 2.0)
+
+
+def test_two_records_on_one_line_are_two() -> None:
+    """Processes that share a log file write at the same moment now and then."""
+    assert list(objects('{"a": 1}{"b": 2}\n')) == [{"a": 1}, {"b": 2}]
+    assert list(objects('{"a": 1}{"b": ')) == [{"a": 1}]
+    assert list(objects("Traceback")) == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,18 @@ def test_a_schedule_fires_at_its_pace_with_its_constant(ear: Ear) -> None:
     assert started == {"bp-staging-publish-metrics": 0.1}
     until(lambda: len(ear.heard) >= 3)
     assert ear.heard[:3] == [{"period_seconds": 60}] * 3
+
+
+def test_a_schedule_tells_when_it_was_due_and_its_times_are_as_far_apart_as_its_rate(ear: Ear) -> None:
+    ear.events.put_rule(Name="bp-staging-publish-metrics", ScheduleExpression="rate(1 minute)")
+    transformer = {"InputPathsMap": {"time": "$.time"}, "InputTemplate": '{"period_seconds": 1, "time": "<time>"}'}
+    target = {"Id": "1", "Arn": function_arn("ear"), "InputTransformer": transformer}
+    ear.events.put_targets(Rule="bp-staging-publish-metrics", Targets=[target])
+    start_schedules(ear.cloud.bus, ear.cloud.timers, {"publish-metrics": 1.0})
+    until(lambda: len(ear.heard) >= 3)
+    times = sorted(datetime.fromisoformat(heard["time"]) for heard in ear.heard[:3])
+    assert [(later - earlier).total_seconds() for earlier, later in pairwise(times)] == [1.0, 1.0]
+    assert ear.heard[0]["period_seconds"] == 1
 
 
 def test_only_rates_are_run() -> None:

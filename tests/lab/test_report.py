@@ -14,7 +14,7 @@ from lab.lines import line
 from lab.measures import Evidence
 from lab.narrator import Narrator
 from lab.plots import Frame
-from lab.report import write_report
+from lab.report import lanes, write_report
 from lab.sampler import state_of
 
 GROUP = "asg-staging-face-swap"
@@ -108,6 +108,23 @@ def test_scenes_are_numbered_marks_and_the_outage_is_a_band(report: str) -> None
     assert [a["href"] for a in page.all("a")] == ["#scene-1"]
     assert len([a for a in page.all("rect") if a.get("class") == "away"]) == 2
     assert {a.get("id") for a in page.all("li")} >= {"scene-1"}
+
+
+def test_the_outages_colour_is_explained(report: str) -> None:
+    assert "database away" in report
+
+
+@pytest.mark.parametrize(
+    ("places", "rows"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param([0.0, 0.2, 0.9], [0, 0, 0], id="far apart"),
+        pytest.param([0.6, 0.62, 0.64, 0.7], [0, 1, 2, 0], id="crowded"),
+        pytest.param([0.5, 0.5], [0, 1], id="at once"),
+    ],
+)
+def test_marks_that_would_lie_on_each_other_get_rows_of_their_own(places: list[float], rows: list[int]) -> None:
+    assert lanes(places) == rows
 
 
 def test_the_picture_is_one_well_formed_svg(report: str, tmp_path: Path) -> None:

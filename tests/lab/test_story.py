@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,31 @@ class FakePlatform:
 
     def kill(self, instance_id: str) -> None:
         self.done.append(("kill", instance_id))
+
+    def recommend(self, instance_ids: Iterable[str]) -> None:
+        self.done.append(("recommend", tuple(instance_ids)))
+
+    def zones(self, workflow: str) -> dict[str, str]:
+        return {name: "us-east-1a" for name, state in self.states.items() if state == "InService"}
+
+    def reclaim_zone(self, zone: str, notice_seconds: float, deliveries: int = 1) -> list[str]:
+        self.done.append(("reclaim", zone, deliveries))
+        return sorted(self.zones(""))
+
+    def reopen_zone(self, zone: str) -> None:
+        self.done.append(("reopen", zone))
+
+    def refuse_launches(self, workflow: str, code: str) -> None:
+        self.done.append(("refuse", workflow, code))
+
+    def allow_launches(self, workflow: str) -> None:
+        self.done.append(("allow", workflow))
+
+    def ship_image(self, workflow: str, *, broken: bool) -> None:
+        self.done.append(("image", workflow, broken))
+
+    def backend_away(self, seconds: float) -> threading.Thread:
+        raise NotImplementedError
 
     def database_away(self, seconds: float) -> threading.Thread:
         thread = threading.Thread(target=self._mariadb.stop_for, args=(seconds,))

@@ -12,6 +12,7 @@ import pytest
 
 from lab.cloud import journal as journals
 from lab.cloud.groups import Pace
+from lab.cloud.members import find_group
 from lab.world import Scale, World
 
 from .waiting import until
@@ -118,6 +119,30 @@ def test_instances_come_are_interrupted_and_die(world: World) -> None:
 def _described(world: World, ids: list[str]) -> list[dict[str, Any]]:
     reservations = world.cloud.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
     return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+
+def test_the_group_s_hook_and_its_rebalancing_are_the_template_s(world: World) -> None:
+    described = world.cloud.client("autoscaling").describe_lifecycle_hooks(AutoScalingGroupName=GROUP)
+    [hook] = described["LifecycleHooks"]
+    assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
+    assert hook["HeartbeatTimeout"] == 150
+    with world.cloud.lock:
+        assert find_group(GROUP).capacity_rebalance is True
+
+
+def test_a_zone_goes_as_a_whole_and_a_broken_image_boots_nothing(world: World) -> None:
+    until(lambda: set(world.instances().values()) == {"InService"}, seconds=15)
+    zones = world.zones("image-to-video")
+    zone = sorted(zones.values())[0]
+    there = {instance for instance, its in zones.items() if its == zone}
+    assert all(world.boots(instance) for instance in zones)
+    world.ship_image("image-to-video", broken=True)
+    assert set(world.reclaim_zone(zone, notice_seconds=0.3)) == there
+    new = until(lambda: set(world.zones("image-to-video")) - set(zones), seconds=15)
+    assert not any(world.boots(instance) for instance in new)
+    assert zone not in {world.zones("image-to-video")[instance] for instance in new}
+    world.reopen_zone(zone)
+    world.ship_image("image-to-video", broken=False)
 
 
 def test_the_database_goes_and_comes_back(world: World) -> None:

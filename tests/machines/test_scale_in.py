@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from fleet_control.errors import Blind, DatabaseBusy, DatabaseUnavailable, SchemaNotMigrated
+from fleet_control.errors import Blind, DatabaseBusy, DatabaseUnavailable, LockBusy, SchemaNotMigrated
 
 from lab.cloud.functions import ThrottledError
 
@@ -100,8 +100,11 @@ def test_what_passes_is_tried_again(machines: Machines, step: str, error: Except
     assert [name for name in calls if name != step] == [name for name in words if name != step]
 
 
-def test_a_refused_termination_is_tried_again(machines: Machines) -> None:
-    found = run(machines, look=["terminate"], terminate=[ClientError("throttled"), "done"])
+@pytest.mark.parametrize(
+    "error", [ClientError("throttled"), LockBusy("another one goes")], ids=["refused", "not alone"]
+)
+def test_a_refused_termination_is_tried_again(machines: Machines, error: Exception) -> None:
+    found = run(machines, look=["terminate"], terminate=[error, "done"])
     assert steps(found) == ["look", "terminate", "terminate"]
     assert found.status == "SUCCEEDED"
 

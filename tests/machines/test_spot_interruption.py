@@ -42,7 +42,7 @@ def test_it_looks_again_until_nothing_can_slip_in(machines: Machines) -> None:
     assert (found.status, found.states[-1]) == ("SUCCEEDED", "Done")
     assert [event["notice"]["looks"] for _, event in found.calls] == [0, 1, 2]
     assert {(event["step"], event["execution"]) for _, event in found.calls} == {("respond", "i-1-interruption")}
-    assert found.states.count("WaitForLateLease") == 2
+    assert found.states.count("WaitForJobs") == 2
     assert len({datetime.fromisoformat(event["started"]) for _, event in found.calls}) == 1, (
         "of the execution, not the look"
     )

@@ -131,7 +131,7 @@ class Environments:
 
     def answer(self, function: str, event: dict[str, Any]) -> Any:
         if function not in self._running:
-            place, noted = self._place, self._functions[function].told(PYTHONPROFILEIMPORTTIME="1")
+            place, noted = self._place, self._functions[function].told(PYTHONVERBOSE="1")
             self._running[function] = Emulator(place.python, place.opt, noted, self.log(function))
         return self._running[function].invoke(event)
 

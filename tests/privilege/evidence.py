@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +11,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pymysql
-from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lab import observer
 from lab.cloud.custom import ResponseDesk
-from lab.cloud.functions import LambdaService
-from lab.cloud.names import ACCOUNT, REGION
+from lab.evidence import keep, secrets_of
 from lab.report import write_report
-from lab.world import ROOT, World
+from lab.secrecy import marked
+from lab.world import World
 
 from .statements import FORBIDDEN
 
@@ -35,6 +33,9 @@ class Recording:
         self.markers: dict[str, str] = {}
         self.refusals: list[str] = []
         self._given_up: set[str] = set()
+        self._letter_writers: set[str] = set()
+        self.called: set[tuple[str, str]] = set()
+        """(function, API operation) of every call that was answered."""
 
     def watch(self, world: World) -> None:
         world.journal.listen(self._hear)
@@ -43,23 +44,18 @@ class Recording:
     def _hear(self, entry: Mapping[str, Any]) -> None:
         if entry["kind"] == "dead_letter":
             self._given_up.add(entry["function"])
+        if entry["kind"] == "aws_call" and entry["operation"] == "SendMessage":
+            self._letter_writers.add(str(entry["caller"]))
+        if entry["kind"] == "aws_call" and not entry["error"]:
+            self.called.add((entry["caller"], entry["operation"]))
 
     def given_up(self) -> set[str]:
         """Functions that have sent an event to their failure destination."""
         return set(self._given_up)
 
-    @contextmanager
-    def of_invocations(self) -> Iterator[None]:
-        """Every event that a function got and what it answered."""
-        invoke = LambdaService.invoke
-
-        def recorded(service: LambdaService, name: str, payload: bytes) -> Any:
-            result = invoke(service, name, payload)
-            self._add("invocations.jsonl", {"event": payload.decode(), "answer": result.payload.decode()})
-            return result
-
-        with patch.object(LambdaService, "invoke", recorded):
-            yield
+    def letter_writers(self) -> set[str]:
+        """Functions that have put a message into a queue themselves."""
+        return set(self._letter_writers)
 
     @contextmanager
     def of_answers(self) -> Iterator[None]:
@@ -82,7 +78,7 @@ class Recording:
 
     def marker(self, what: str) -> str:
         """A new secret that is recognised wherever it turns up."""
-        self.markers[what] = f"marked{secrets.token_hex(12)}"
+        self.markers[what] = marked()
         return self.markers[what]
 
     def wrong_secrets(self, right: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -96,31 +92,16 @@ class Recording:
 
 def collect(world: World, recording: Recording, began: float) -> None:
     """Ask the stage for everything, while it still stands."""
-    recording.markers |= real_secrets(world)
+    recording.markers |= secrets_of(world)
+    keep(world)
     recording.keep("statements.json", statements(world))
     recording.keep("logins.json", logins(world))
     recording.keep("forbidden.json", refused(world, recording.markers["password of fleet_control"]))
-    recording.keep("histories.json", histories())
-    recording.keep("environments.json", environments(world))
-    recording.keep("templates.json", templates(world))
-    recording.keep("queues.json", queues(world))
     recording.keep("refusals.json", recording.refusals)
     told = observer.gather(world.run_dir, world.connect, world.cloud.client("autoscaling", "observer"))
     summary = observer.summarize(told, time.time() - began)
     recording.keep("summary.json", summary)
     write_report(recording.evidence / "report.html", summary, told, began)
-
-
-def real_secrets(world: World) -> dict[str, str]:
-    manager, parameters = world.cloud.client("secretsmanager"), world.cloud.client("ssm")
-    fleet = parameters.get_parameter(Name=f"/bp/{world.stage}/fleet-secret", WithDecryption=True)
-    ours = manager.get_secret_value(SecretId=f"/bp/{world.stage}/rds/fleet-control")["SecretString"]
-    return {
-        "password of the master": world.database.master.password,
-        "password of fleet_control": json.loads(ours)["password"],
-        "fleet secret": fleet["Parameter"]["Value"],
-        "signature of CloudFormation's URL": "X-Amz-Signature",
-    }
 
 
 def log_statements(world: World) -> None:
@@ -161,46 +142,3 @@ def _error(world: World, password: str, statement: str) -> str | None:
         except pymysql.MySQLError as error:
             return str(error)
         return None
-
-
-def histories() -> list[Any]:
-    """The history of every execution of every machine, Express ones too, as GetExecutionHistory tells it."""
-    machines = stepfunctions_parser_backends[ACCOUNT][REGION].state_machines
-    return [
-        {"execution": execution.execution_arn, "events": execution.to_history_output()["events"]}
-        for machine in machines
-        for execution in machine.executions
-    ]
-
-
-def environments(world: World) -> dict[str, Any]:
-    """The variables of each function, as deployed and as its process sees them."""
-    api = world.cloud.client("lambda")
-    functions = api.list_functions()["Functions"]
-    service = world.cloud.functions
-    assert isinstance(service, LambdaService)
-    processes = {name: pool.function.environment() for name, pool in service._pools.items()}
-    return {"deployed": {f["FunctionName"]: f["Environment"] for f in functions}, "processes": processes}
-
-
-def templates(world: World) -> dict[str, Any]:
-    """The sources with their defaults, and what was deployed of them."""
-    formation = world.cloud.client("cloudformation")
-    stacks = [stack["StackName"] for stack in formation.describe_stacks()["Stacks"]]
-    sources = [ROOT / "template.yaml", *sorted((ROOT / "stacks").glob("*.yaml"))]
-    deployed = {name: formation.get_template(StackName=name)["TemplateBody"] for name in stacks}
-    return deployed | {path.name: path.read_text(encoding="utf-8") for path in sources}
-
-
-def queues(world: World) -> list[str]:
-    """The bodies in the queues of failed invocations and undelivered events."""
-    api = world.cloud.client("sqs")
-    urls = api.list_queues().get("QueueUrls", [])
-    return [
-        message["Body"]
-        for url in urls
-        for _ in range(5)
-        for message in api.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=600).get(
-            "Messages", []
-        )
-    ]

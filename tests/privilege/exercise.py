@@ -2,7 +2,7 @@
 
 A process of its own, because the emulated account is global to one. What it leaves in the directory it is given:
 `run/` is what any run leaves behind, `evidence/` what can be asked of a running stage, `markers.json` its secrets.
-Tracing is on, with the segments kept; nothing is scaled but times.
+Nothing is scaled but times.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from lab.backend import Backend
-from lab.cloud import custom, runtime
+from lab.cloud import custom
 from lab.cloud.groups import Pace
 from lab.payloads import Payloads
 from lab.workers import WorkerPace, Workers
 from lab.world import Scale, World
 
 from .evidence import Recording, collect, log_statements
-from .traces import TraceDaemon, sampled_headers
 
 VIDEO, SWAP = "image-to-video", "face-swap"
 STAGE = "staging"
@@ -31,11 +29,13 @@ PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
 PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
 TAGS = {
-    "fleet:scale-to-zero-minutes": "0.02",
+    "fleet:scale-to-zero-minutes": "0.1",
     "fleet:drain-look-seconds": "1",
     "fleet:drain-limit-seconds": "10",
     "fleet:warmup-seconds": "20",
+    "fleet:end-margin-seconds": "3",  # a look at a second each
 }
+HEARTBEATS = {(f"bp-{STAGE}-{name}", "RecordLifecycleActionHeartbeat") for name in ("reconcile", "spot-interruption")}
 ABANDONED = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, metadata, created_at)
 SELECT id, worker_id, 'fleet_drained', '{"reason": "idle"}', UTC_TIMESTAMP() - INTERVAL 100 SECOND
@@ -54,19 +54,6 @@ class Unheard(Exception):  # noqa: N818 - what happened
     """Something that had to come did not come in time; the text says what."""
 
 
-class TracedWorld(World):
-    """Functions trace, as they do on Lambda, to a daemon that keeps what it hears."""
-
-    def __init__(self, run_dir: Path, daemon: TraceDaemon) -> None:
-        super().__init__(run_dir, STAGE, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": "1"})
-        self._daemon = daemon
-
-    def _overrides(self) -> dict[str, str]:
-        kept = super()._overrides()
-        del kept["POWERTOOLS_TRACE_DISABLED"], kept["AWS_XRAY_SDK_ENABLED"]
-        return kept | {"AWS_XRAY_DAEMON_ADDRESS": self._daemon.address}
-
-
 class Exercise:
     """The scenes; each returns once its last effect can be seen."""
 
@@ -74,13 +61,14 @@ class Exercise:
         self._world, self._recording = world, recording
         self._backend, self._payloads = Backend(world.connect), Payloads(world.connect)
         self._workers = Workers(world.database, world.run_dir / "workers", PACE)
-        self._jobs = 0
+        self._jobs, self._nudged_at = 0, 0.0
 
     def play(self) -> None:
         self._prepare()
         try:
             self.video_and_back_to_zero()
             self.interruption()
+            self.by_hand()
             self.abandoned_drain()
             self.new_image()
             self.nonsense()
@@ -113,7 +101,7 @@ class Exercise:
         job = self._submit(VIDEO, seconds=2.0)
         self._world.start()
         self._until(lambda: self._status(job) == "completed", "the video is made")
-        self._until(lambda: not self._members(VIDEO), "the fleet goes to zero on its alarm")
+        self._until(lambda: self._rung(VIDEO) and not self._members(VIDEO), "the fleet goes to zero on its alarm")
 
     def interruption(self) -> None:
         """The backend nudges; Spot takes the busy instance, twice told; another account's instance goes too."""
@@ -127,13 +115,31 @@ class Exercise:
         self._until(lambda: self._status(job) == "completed", "the replacement makes the swap")
         self._until(lambda: self._count("comfy_ui_workers") == 1, "the row of the dead instance goes")
 
+    def by_hand(self) -> None:
+        """EC2 recommends to replace a busy instance; an operator ends it: its group waits until the job has ended."""
+        job = self._submit(SWAP, seconds=8.0)
+        self._nudge()
+        self._until(lambda: self._status(job) == "leased", "the next swap is leased")
+        busy = self._holder(job)
+        self._world.put_event("aws.ec2", "EC2 Instance Rebalance Recommendation", {"instance-id": busy})
+        self._until(lambda: ("bp-staging-spot-interruption", "CreateTags") in self._recording.called, "it is noted")
+        by_name = {"InstanceId": busy, "ShouldDecrementDesiredCapacity": False}
+        self._world.cloud.client("autoscaling").terminate_instance_in_auto_scaling_group(**by_name)
+        self._until(lambda: self._nudged(self._recording.called >= HEARTBEATS), "the group is asked to wait, by both")
+        self._until(lambda: self._status(job) == "completed", "the swap is made where it was begun")
+        self._until(lambda: busy not in self._members(SWAP), "the group is answered")
+        self._until(lambda: self._count("comfy_ui_workers") == 1, "the replacement registers, the old row goes")
+
     def abandoned_drain(self) -> None:
-        """A drain of ours stands without an execution: reconcile asks what runs, and starts it again."""
+        """A drain of ours stands without an execution: reconcile asks what runs, and starts it again. The group's event
+        is lost: reconcile answers its hook, too."""
         [instance] = self._members(SWAP)
+        rule = self._rule("EC2 Instance-terminate Lifecycle Action")
+        self._world.cloud.client("events").disable_rule(Name=rule)
         self._write("UPDATE comfy_ui_workers SET is_draining = 1 WHERE worker_id = %s", instance)
         self._write(ABANDONED, instance)
-        self._nudge()
-        self._until(lambda: not self._members(SWAP), "the drain is picked up")
+        self._until(lambda: self._nudged(not self._members(SWAP)), "the drain is picked up, the hook answered")
+        self._world.cloud.client("events").enable_rule(Name=rule)
 
     def new_image(self) -> None:
         """A parameter changes, and a survey sees it too: the one instance that is always wanted is replaced."""
@@ -150,11 +156,13 @@ class Exercise:
         self._always(SWAP, 0)
 
     def nonsense(self) -> None:
-        """Every function is sent an event that it cannot read, and gives it up."""
+        """Every function is sent an event that it cannot read, and gives it up; so is a nudge among others."""
         names = [f"bp-{STAGE}-{name}" for name in FUNCTIONS]
         for name in names:
             self._world.cloud.functions.invoke_async(name, b'{"nonsense": true}')
         self._until(lambda: self._recording.given_up() >= set(names), "every nonsense ends in the queue")
+        self._nudge(workflow_slug=7)
+        self._until(lambda: f"bp-{STAGE}-reconcile" in self._recording.letter_writers(), "the nudge is kept")
 
     def database_away(self) -> None:
         """Blind: the error names the host, and must not name more."""
@@ -189,13 +197,33 @@ class Exercise:
 
     # What the scenes see and do.
 
+    def _rung(self, slug: str) -> bool:
+        """The alarm has what it needs to ring again: it has a third of the window before the loop does its work."""
+        name = f"bp-{STAGE}-{slug}-queue-empty"
+        self._world.cloud.client("cloudwatch").set_alarm_state(
+            AlarmName=name, StateValue="OK", StateReason="To be judged anew"
+        )
+        return True
+
     def _submit(self, workflow: str, seconds: float) -> int:
         self._jobs += 1
         self._payloads.put("acme", self._jobs, seconds)
         return self._backend.submit(workflow, tenant="acme", tenant_job_id=self._jobs)
 
-    def _nudge(self) -> None:
-        self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": SWAP})
+    def _nudge(self, workflow_slug: object = SWAP) -> None:
+        self._world.put_event("bp.backend", "JobQueued", {"workflow_slug": workflow_slug})
+
+    def _nudged(self, seen: bool) -> bool:
+        """As it was seen; and if it was not, reconcile is asked to look, once a second."""
+        if not seen and time.monotonic() - self._nudged_at > 1.0:
+            self._nudged_at = time.monotonic()
+            self._nudge()
+        return seen
+
+    def _rule(self, detail_type: str) -> str:
+        rules = self._world.cloud.client("events").list_rules()["Rules"]
+        [name] = [rule["Name"] for rule in rules if detail_type in rule.get("EventPattern", "")]
+        return str(name)
 
     def _warn(self, instance: str) -> None:
         detail = {"instance-id": instance, "instance-action": "terminate"}
@@ -264,11 +292,8 @@ FUNCTIONS = (
 def main(directory: Path) -> None:
     recording = Recording(directory)
     with (
-        TraceDaemon(directory / "evidence" / "traces.jsonl") as daemon,
-        patch.object(runtime.Invocation, "headers", sampled_headers),
-        recording.of_invocations(),
         recording.of_answers(),
-        TracedWorld(directory / "run", daemon) as world,
+        World(directory / "run", STAGE, scale=SCALE, tags=TAGS, parameters={"ScaleToZeroMinutes": "1"}) as world,
     ):
         recording.watch(world)
         began = time.time()

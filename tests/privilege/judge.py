@@ -1,20 +1,21 @@
-"""Recorded calls against the policies of the rendered templates, for any run."""
+"""The application's templates as a staging has them, for judging what a run called."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
 from lab.cloud.journal import read
-from lab.iam.policies import Request, allowed
-from lab.iam.requests import calls
-from lab.iam.roles import Stacks, read_roles, role_of, wearers
-from lab.render import PSEUDO_PARAMETERS, render
-from tests.template.resolve import resolve_stacks
+from lab.cloud.names import ACCOUNT
+from lab.iam import judge
+from lab.iam.policies import Request
+from lab.iam.resolve import resolve_stacks
+from lab.iam.roles import Stacks
+from lab.render import render
+
+__all__ = ["ACCOUNT", "ROOT", "asked", "refused", "resolved"]
 
 ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
 PARAMETERS = {
     "Stage": "staging",
     "ApiBaseUrl": "https://api.example.com",
@@ -29,14 +30,9 @@ def resolved() -> Stacks:
 
 def asked(journal: Path) -> dict[str, list[Request]]:
     """What each role asked for in a run. Raises UnknownCallError naming an operation that nobody has looked up."""
-    wearing = wearers(resolved())
-    found: dict[str, list[Request]] = defaultdict(list)
-    for call in calls(read(journal), ACCOUNT):
-        found[role_of(call.caller, wearing)].append(call.request)
-    return dict(found)
+    return judge.asked(read(journal), resolved())
 
 
 def refused(journal: Path) -> list[tuple[str, Request]]:
     """(role, request) of every recorded call that AWS would have refused."""
-    roles = read_roles(resolved())
-    return [(who, r) for who, requests in asked(journal).items() for r in requests if not allowed(roles[who].rules, r)]
+    return judge.refused(read(journal), resolved())

@@ -32,6 +32,7 @@ def deny(action: Any = "s3:GetObject", resource: Any = "*", **rest: Any) -> dict
 
 A, B = "arn:aws:s3:::a", "arn:aws:s3:::b"
 EQUALS = {"StringEquals": {"k": ["v", "w"]}}
+ALL = {"ForAllValues:StringEquals": {"keys": ["v", "w"]}}
 VERDICTS = [
     ("nothing said", [], Request("s3:GetObject", (A,)), False),
     ("allowed", [allow()], Request("s3:GetObject", (A,)), True),
@@ -65,6 +66,9 @@ VERDICTS = [
         Request("s3:GetObject", context={"k": "vw", "secure": "false"}),
         False,
     ),
+    ("all values match", [allow(Condition=ALL)], Request("s3:GetObject", context={"keys": "v"}), True),
+    ("a value that does not", [allow(Condition=ALL)], Request("s3:GetObject", context={"keys": "x"}), False),
+    ("all of no values", [allow(Condition=ALL)], Request("s3:GetObject"), True),
     (
         "an ARN by pattern",
         [allow(Condition={"ArnLike": {"aws:SourceArn": "arn:aws:s3:::a*"}})],
@@ -145,6 +149,8 @@ SAMPLE = {
     "SecretId": "/bp/staging/rds/fleet-control",
     "Name": "/bp/staging/fleet-secret",
     "Names": ["/bp/staging/ami/face-swap"],
+    "ResourceId.1": "i-0a1b2c3d4e5f60718",
+    "Tag.1.Key": "fleet:rebalance-recommended",
 }
 WITHOUT_RESOURCE_BY_CHOICE = {"cloudwatch:PutMetricData"}  # its resource, a dataset, is of OpenTelemetry metrics only
 

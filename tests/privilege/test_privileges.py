@@ -147,6 +147,7 @@ def machine(name: str) -> str:
 
 
 SET, KILL = "autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"
+LET_GO = "autoscaling:CompleteLifecycleAction"
 READ, START, PUBLISH = "secretsmanager:GetSecretValue", "states:StartExecution", "cloudwatch:PutMetricData"
 INVOKE, PUT, GET = "lambda:InvokeFunction", "ssm:PutParameter", "ssm:GetParameter"
 OF_DATABASE = ["Reconcile", "PublishMetrics", "ScaleToZero", "ScaleIn", "SpotInterruption"]
@@ -171,6 +172,14 @@ FORBIDDEN = [
     ("ScaleToZeroFunctionRole", KILL, group("asg-staging-face-swap")),
     ("SpotInterruptionFunctionRole", SET, group("asg-staging-face-swap")),
     ("SpotInterruptionFunctionRole", START, machine("bp-staging-scale-in")),
+    ("SpotInterruptionFunctionRole", KILL, group("asg-staging-face-swap")),
+    ("SpotInterruptionFunctionRole", LET_GO, group("asg-production-face-swap")),
+    ("SpotInterruptionFunctionRole", LET_GO, group("somebody-elses")),
+    ("SpotInterruptionFunctionRole", "autoscaling:PutLifecycleHook", group("asg-staging-face-swap")),
+    ("SpotInterruptionFunctionRole", "ec2:DeleteTags", arn("ec2", "instance/i-1")),
+    ("SpotInterruptionFunctionRole", "ec2:CreateTags", arn("ec2", "volume/vol-1")),
+    ("ReconcileFunctionRole", LET_GO, group("asg-production-face-swap")),
+    ("ReconcileFunctionRole", "ec2:CreateTags", arn("ec2", "instance/i-1")),
     ("PublishMetricsFunctionRole", START, machine("bp-staging-scale-in")),
     ("TenantPoolInitFunctionRole", READ, secret("/bp/production/rds/master-credentials")),
     ("TenantPoolInitFunctionRole", READ, secret("/bp/staging/laravel/app-key")),
@@ -201,6 +210,24 @@ FORBIDDEN = [
 @pytest.mark.parametrize(("role", "action", "resource"), FORBIDDEN)
 def test_nobody_reaches_beyond_their_work(roles: dict[str, Role], role: str, action: str, resource: str) -> None:
     assert not allowed(roles[role].rules, Request(action, (resource,)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "may"),
+    [
+        ("staging", "fleet:rebalance-recommended", True),
+        ("production", "fleet:rebalance-recommended", False),
+        (None, "fleet:rebalance-recommended", False),
+        ("staging", "Stage", False),
+        ("staging", "fleet:workflows", False),
+    ],
+)
+def test_only_a_recommendation_is_noted_and_only_on_the_stages_instances(
+    roles: dict[str, Role], stage: str | None, key: str, may: bool
+) -> None:
+    context = {"aws:TagKeys": key} | ({"aws:ResourceTag/Stage": stage} if stage else {})
+    request = Request("ec2:CreateTags", (arn("ec2", "instance/i-1"),), context)
+    assert allowed(roles["SpotInterruptionFunctionRole"].rules, request) is may
 
 
 @pytest.mark.parametrize("namespace", ["AWS/EC2", "FleetControl", "ComfyUI/Workers2", "comfyui/workers"])

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
+from lab.cloud.journal import read
 from tests.privilege.judge import refused
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 150.0
+NAMES = ("reconcile", "publish-metrics", "scale-to-zero", "scale-in", "spot-interruption")
+FUNCTIONS = {f"bp-staging-{name}" for name in (*NAMES, "tenant-pool-init", "fleet-secret-init")}
+MACHINES = {f"bp-staging-{name}" for name in ("fleet-cycle", "scale-in", "spot-interruption")}
+EVIDENCE = ("histories", "environments", "templates", "queues")
 PLOTTED = ("asg-staging-image-to-video", "asg-staging-face-swap")
 
 
@@ -51,12 +56,51 @@ def test_a_short_story_keeps_every_invariant_and_leaves_nothing_running(tmp_path
     assert refused(run / "journal.jsonl") == []
     assert processes_of(run) == []
     assert_report_is_self_contained((run / "report.html").read_text())
+    assert_it_judged_itself(run, summary)
+
+
+def test_the_second_act_keeps_every_invariant_and_every_privilege(tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    with demo(run, "--act", "2", "--seed", "3") as process:
+        told, _ = process.communicate(timeout=1.5 * DEADLINE)
+    assert process.returncode == 0, told
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    assert summary["jobs_completed"] == summary["jobs_submitted"] >= 20, told
+    assert summary["interruptions"] >= 2
+    assert sum(summary["launches_refused"].values()) >= 2
+    assert [len(seconds) >= 3 for seconds in summary["broken_image_launches_s"].values()] == [True]
+    assert summary["holds"] >= 1
+    assert summary["replaced_while_backend_away"] == 0
+    assert refused(run / "journal.jsonl") == []
 
 
 def assert_report_is_self_contained(page: str) -> None:
     assert "<svg" in page
     for outside in ('src="http', "src='http", "@import", '<link rel="stylesheet"'):
         assert outside not in page
+
+
+def assert_it_judged_itself(run: Path, summary: dict[str, Any]) -> None:
+    """Calls against policies, secrets against all that was produced: every kind of output was there to be searched."""
+    ours = sum(summary["aws_calls"].values())
+    assert summary["aws_calls_judged"] > ours, "those of the machines and of EventBridge as well"
+    assert (summary["aws_calls_refused"], summary["secrets_leaked"]) == (0, 0)
+    assert {path.stem for path in (run / "logs").glob("*.log")} == FUNCTIONS
+    kept = {name: json.loads((run / "evidence" / f"{name}.json").read_text()) for name in EVIDENCE}
+    assert {history["execution"].split(":")[6] for history in kept["histories"]} == MACHINES
+    assert kept["environments"]["processes"].keys() == kept["environments"]["deployed"].keys() == FUNCTIONS
+    assert all(any(v.startswith("STAGE=") for v in own) for own in kept["environments"]["processes"].values())
+    assert "samconfig.toml" in kept["templates"]["sources"]
+    assert kinds_of_events(run) >= {"JobQueued", "EC2 Spot Instance Interruption Warning"}
+    assert {"secretsmanager", "execute"} < {segment["name"] for segment in read(run / "traces.jsonl")}
+    assert "Spot takes back a busy instance" in (run / "screen.txt").read_text()
+
+
+def kinds_of_events(run: Path) -> set[str | None]:
+    """`detail-type` of what the functions were given, by EventBridge itself or in a queue's batch."""
+    events = [json.loads(entry["event"]) for entry in read(run / "invocations.jsonl")]
+    bodies = [json.loads(record["body"]) for event in events for record in event.get("Records", []) if "body" in record]
+    return {event.get("detail-type") for event in events + bodies}
 
 
 @pytest.mark.parametrize("after", [1.0, 14.0], ids=["while setting up", "in the middle of the story"])

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from lab.iam.resolve import resolve_stacks
 from lab.render import Template, render
-
-from .resolve import resolve_stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {

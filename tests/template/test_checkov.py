@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from lab.iam.resolve import Stack
 from lab.render import Template, render
 
 from .conftest import ROOT
-from .resolve import Stack
 from .variants import Variant
 
 Finding = tuple[str, str]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from lab.iam.resolve import Stack
 from lab.render import Template, render
 
 from .conftest import ROOT, properties_of
-from .resolve import Stack
 from .test_permissions import as_list, statements
 
 OIDC = "token.actions.githubusercontent.com"

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_control.act.asg import TERMINATE_HOOK
+from fleet_control.decide.model import Policy
 
+from lab.iam.resolve import Stack, resolve_stacks
 from lab.render import Template, render
 
-from .conftest import PARAMETERS, ROOT, resolved
-from .resolve import Stack, resolve_stacks
+from .conftest import PARAMETERS, ROOT, properties_of, resolved
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +65,21 @@ def test_a_replacement_comes_before_a_risky_instance_goes(fleet: Template) -> No
     assert group_of(fleet)["CapacityRebalance"] is True
 
 
+def test_whatever_has_to_go_waits_for_its_job_longer_than_spot_does(fleet: Template) -> None:
+    [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
+    assert (hook["LifecycleHookName"], hook["LifecycleTransition"]) == (
+        TERMINATE_HOOK,
+        "autoscaling:EC2_INSTANCE_TERMINATING",
+    )
+    assert hook["HeartbeatTimeout"] == 150
+    assert hook["HeartbeatTimeout"] > Policy(("x",), 0, 1).notice_seconds
+
+
+def test_nobody_is_kept_for_ever_when_nobody_answers(fleet: Template) -> None:
+    [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
+    assert hook["DefaultResult"] == "CONTINUE"
+
+
 def test_everything_is_spot_from_the_deepest_pool_in_order_of_preference(fleet: Template) -> None:
     assert group_of(fleet)["MixedInstancesPolicy"]["InstancesDistribution"] == {
         "OnDemandBaseCapacity": 0,
@@ -104,6 +121,10 @@ def test_group_carries_its_policy(fleet: Template) -> None:
         "fleet:silent-seconds": "300",
         "fleet:drain-look-seconds": "3",
         "fleet:drain-limit-seconds": "60",
+        "fleet:probe-seconds": "600",
+        "fleet:job-timeout-seconds": "3600",
+        "fleet:notice-seconds": "120",
+        "fleet:end-margin-seconds": "15",
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fleet_control.act.ec2 import REBALANCE_TAG
 
 from lab.render import Template
 
@@ -15,6 +16,7 @@ Statement = dict[str, Any]
 WITHOUT_RESOURCE = {
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeScalingActivities",
     "cloudwatch:PutMetricData",
     "ec2:DescribeImages",
     "ec2:DescribeInstances",
@@ -43,10 +45,16 @@ MAY: dict[str, set[str]] = {
     "ReconcileFunctionRole": {
         ON_FAILURE,
         OWN_SECRET,
+        "autoscaling:CompleteLifecycleAction",
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
+        "autoscaling:RecordLifecycleActionHeartbeat",
         "autoscaling:SetDesiredCapacity",
         "autoscaling:SuspendProcesses",
         "ec2:DescribeInstances",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
         "states:ListExecutions",
         "states:StartExecution",
     },
@@ -71,7 +79,11 @@ MAY: dict[str, set[str]] = {
     "SpotInterruptionFunctionRole": {
         ON_FAILURE,
         OWN_SECRET,
+        "autoscaling:CompleteLifecycleAction",
+        "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:RecordLifecycleActionHeartbeat",
+        "ec2:CreateTags",
         "states:StartExecution",
     },
     "TenantPoolInitFunctionRole": {ON_FAILURE, OWN_SECRET},
@@ -144,18 +156,35 @@ def test_metrics_go_to_the_contract_namespace_only(root: Template) -> None:
     assert [s["Condition"] for s in policy] == [{"StringEquals": {"cloudwatch:namespace": "ComfyUI/Workers"}}]
 
 
+def test_of_an_instance_only_the_stages_and_of_its_tags_only_one_can_be_set(root: Template) -> None:
+    policy = statements(root["SpotInterruptionFunctionRole"]["Properties"])
+    [tagging] = [statement for statement in policy if "ec2:CreateTags" in as_list(statement["Action"])]
+    assert tagging["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/Stage": "staging"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [REBALANCE_TAG]},
+    }
+
+
 @pytest.mark.parametrize(
     ("role", "action", "ends"),
     [
         ("ReconcileFunctionRole", "autoscaling:SetDesiredCapacity", [":autoScalingGroupName/asg-staging-*"]),
         ("ReconcileFunctionRole", "states:StartExecution", [":stateMachine:bp-staging-scale-in"]),
         ("ReconcileFunctionRole", "states:ListExecutions", [":stateMachine:bp-staging-scale-in"]),
+        ("ReconcileFunctionRole", "sqs:ReceiveMessage", [":sqs:us-east-1:123456789012:bp-staging-job-nudges"]),
         ("ReconcileFunctionRole", OWN_SECRET, [":secret:/bp/staging/rds/fleet-control-??????"]),
         (
             "ScaleInFunctionRole",
             "autoscaling:TerminateInstanceInAutoScalingGroup",
             [":autoScalingGroupName/asg-staging-*"],
         ),
+        ("ReconcileFunctionRole", "autoscaling:CompleteLifecycleAction", [":autoScalingGroupName/asg-staging-*"]),
+        (
+            "SpotInterruptionFunctionRole",
+            "autoscaling:CompleteLifecycleAction",
+            [":autoScalingGroupName/asg-staging-*"],
+        ),
+        ("SpotInterruptionFunctionRole", "ec2:CreateTags", [":instance/*"]),
         ("SpotInterruptionFunctionRole", "states:StartExecution", [":stateMachine:bp-staging-spot-interruption"]),
         (
             "TenantPoolInitFunctionRole",

@@ -140,7 +140,14 @@ def test_an_alarm_reaches_its_function(root: Template, topic: str, function: str
 
 
 RULES = {
-    "JobQueued": ("reconcile", {"source": ["bp.backend"], "detail-type": ["JobQueued"]}),
+    "JobQueued": (
+        "job-nudges",
+        {
+            "source": ["bp.backend"],
+            "detail-type": ["JobQueued"],
+            "detail": {"stage": [{"exists": False}, "staging"]},
+        },
+    ),
     "GroupChanged": (
         "reconcile",
         {
@@ -153,9 +160,20 @@ RULES = {
             "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
         },
     ),
-    "InterruptionWarning": (
+    "SpotNotice": (
         "spot-interruption",
-        {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]},
+        {
+            "source": ["aws.ec2"],
+            "detail-type": ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"],
+        },
+    ),
+    "TerminateAction": (
+        "spot-interruption",
+        {
+            "source": ["aws.autoscaling"],
+            "detail-type": ["EC2 Instance-terminate Lifecycle Action"],
+            "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
+        },
     ),
     "ImageChanged": (
         "ami-rollout",
@@ -176,32 +194,105 @@ RULES = {
 }
 
 
-def rules(root: Template) -> dict[str, dict[str, Any]]:
-    return properties_of(root, "AWS::Events::Rule")
+def rules(stacks: dict[str, Template]) -> list[dict[str, Any]]:
+    return [rule for stack in stacks.values() for rule in properties_of(stack, "AWS::Events::Rule").values()]
 
 
-def test_these_events_and_no_others_are_listened_to(root: Template) -> None:
-    patterns = [rule["EventPattern"] for rule in rules(root).values() if "EventPattern" in rule]
+def test_these_events_and_no_others_are_listened_to(stacks: dict[str, Template]) -> None:
+    patterns = [rule["EventPattern"] for rule in rules(stacks) if "EventPattern" in rule]
     expected = [pattern for _, pattern in RULES.values()]
     assert sorted(map(str, patterns)) == sorted(map(str, expected))
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_an_event_reaches_its_function(root: Template, name: str) -> None:
-    function, pattern = RULES[name]
-    [rule] = [rule for rule in rules(root).values() if rule.get("EventPattern") == pattern]
-    assert [target["Arn"].rsplit(":", 1)[-1] for target in rule["Targets"]] == [f"bp-staging-{function}"]
+def test_an_event_reaches_its_function_or_queue(stacks: dict[str, Template], name: str) -> None:
+    target, pattern = RULES[name]
+    [rule] = [rule for rule in rules(stacks) if rule.get("EventPattern") == pattern]
+    assert [told["Arn"].rsplit(":", 1)[-1] for told in rule["Targets"]] == [f"bp-staging-{target}"]
 
 
-def test_an_event_that_cannot_be_delivered_is_kept(root: Template) -> None:
-    targets = [target for rule in rules(root).values() for target in rule["Targets"]]
+def test_an_event_that_cannot_be_delivered_is_kept(stacks: dict[str, Template]) -> None:
+    targets = [target for rule in rules(stacks) for target in rule["Targets"]]
     assert [target["DeadLetterConfig"] for target in targets] == [{"Arn": LOST}] * len(targets)
-    [statement] = root["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    [statement] = stacks["Signals"]["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Resource"] == LOST
     assert statement["Principal"] == {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]}
 
 
-def test_metrics_are_published_each_minute_about_that_minute(root: Template) -> None:
-    [rule] = [rule for rule in rules(root).values() if rule.get("Name") == "bp-staging-publish-metrics"]
+def test_a_burst_of_nudges_leaves_room_for_the_ticks_and_wakes_nobody(stacks: dict[str, Template]) -> None:
+    triggers, root = stacks["Triggers"], stacks[""]
+    mapping = triggers["JobNudgesMapping"]["Properties"]
+    queue = triggers["JobNudgesQueue"]["Properties"]
+    reconcile = root["ReconcileFunction"]["Properties"]
+    assert mapping["EventSourceArn"].endswith(f":{queue['QueueName']}")
+    assert mapping["FunctionName"] == reconcile["FunctionName"]
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] <= reconcile["ReservedConcurrentExecutions"] - 2
+    assert mapping["BatchSize"] == 10
+    assert queue["MessageRetentionPeriod"] <= 600  # then they expire, with no letter to anybody
+
+
+def test_a_nudge_does_not_wait_for_others(stacks: dict[str, Template]) -> None:
+    """With any batching window Lambda may wait up to 20 seconds when there is little traffic."""
+    assert "MaximumBatchingWindowInSeconds" not in stacks["Triggers"]["JobNudgesMapping"]["Properties"]
+
+
+def test_a_nudge_whose_looks_all_failed_is_kept_long_before_it_expires(stacks: dict[str, Template]) -> None:
+    triggers, root = stacks["Triggers"], stacks[""]
+    queue = triggers["JobNudgesQueue"]["Properties"]
+    assert triggers["JobNudgesMapping"]["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == LOST
+    assert queue["VisibilityTimeout"] >= root["ReconcileFunction"]["Properties"]["Timeout"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5  # a throttle is a receipt, too
+    given_up = queue["RedrivePolicy"]["maxReceiveCount"] * queue["VisibilityTimeout"]
+    assert given_up <= queue["MessageRetentionPeriod"] / 4
+
+
+def test_reconcile_keeps_what_it_cannot_read_where_failed_invocations_are_kept(root: Template) -> None:
+    variables = root["ReconcileFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["DEAD_LETTERS_URL"].endswith("/bp-staging-failed-invocations")
+    assert "bp-staging-failed-invocations" in str(root["ReconcileFunctionRole"]["Properties"]["Policies"])
+
+
+def test_only_its_rule_may_send_to_the_queue_of_nudges(stacks: dict[str, Template]) -> None:
+    triggers = stacks["Triggers"]
+    [statement] = triggers["JobNudgesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Resource"].endswith(":bp-staging-job-nudges")
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].endswith("bp-staging-job-queued")
+    assert triggers["JobNudgesQueue"]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_metrics_are_published_each_minute_about_the_minute_that_was_due(stacks: dict[str, Template]) -> None:
+    [rule] = [rule for rule in rules(stacks) if rule.get("Name") == "bp-staging-publish-metrics"]
     assert rule["ScheduleExpression"] == "rate(1 minute)"
-    assert [target["Input"] for target in rule["Targets"]] == ['{"period_seconds": 60}']
+    [target] = rule["Targets"]
+    assert target["InputTransformer"] == {
+        "InputPathsMap": {"time": "$.time"},
+        "InputTemplate": '{"period_seconds": 60, "time": "<time>"}',
+    }
+    assert target["Arn"].endswith(":function:bp-staging-publish-metrics")
+
+
+def test_the_schedule_may_invoke_its_function_and_nobody_else_by_its_name(stacks: dict[str, Template]) -> None:
+    permission = stacks["Triggers"]["PublishMetricsSchedulePermission"]["Properties"]
+    assert (permission["Action"], permission["Principal"]) == ("lambda:InvokeFunction", "events.amazonaws.com")
+    assert permission["FunctionName"].endswith(":function:bp-staging-publish-metrics")
+    assert permission["SourceArn"].endswith("bp-staging-publish-metrics")
+
+
+def test_one_environment_knows_which_minutes_it_has_told(stacks: dict[str, Template]) -> None:
+    assert stacks[""]["PublishMetricsFunction"]["Properties"]["ReservedConcurrentExecutions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "threshold"),
+    [("capacity-blocked", "CapacityBlockedSeconds", 600), ("launch-breaker", "LaunchBreakerOpen", 1)],
+)
+def test_launches_that_fail_wake_the_operators(
+    stacks: dict[str, Template], name: str, metric: str, threshold: int
+) -> None:
+    alarm = alarms_of(stacks["Fleetfaceswap"])[f"face-swap-{name}"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("FleetControl", metric, threshold)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging", "WorkflowSlug": "face-swap"}
+    assert (alarm["Statistic"], alarm["TreatMissingData"]) == ("Maximum", "notBreaching")
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [f"{TOPIC}ops-alerts"]

@@ -7,10 +7,10 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+from lab.iam.resolve import Stack, resolve_stacks
 from lab.render import Template, render
 
 from .conftest import PARAMETERS, ROOT
-from .resolve import Stack, resolve_stacks
 
 UPSCALE = '    upscale: { MinSize: 0, MaxSize: 3, BacklogTarget: 4, WarmupSeconds: 120, InstanceTypes: "g6.xlarge" }\n'
 SLUGS = {1: "image-to-video", 3: "image-to-video,face-swap,upscale"}

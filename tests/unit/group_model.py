@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fleet_control.decide.losses import Losses
-from fleet_control.decide.model import Drain, Fleet, Instance, Lease, Observation, Worker
+from fleet_control.decide.model import ZOMBIE, Drain, Fleet, Instance, Lease, Observation, Worker
 from fleet_control.decide.pickup import execution_name
 from fleet_control.decide.plan import FleetPlan, Plan
 
@@ -18,6 +18,7 @@ def apply(plan: Plan, seen: Observation) -> Observation:
     removed = {worker.instance_id for worker in plan.losses.remove}
     strays = tuple(stray for stray in seen.strays if stray.state == "running" and stray.instance_id not in removed)
     started = {execution_name(w, w.drain, seen.now) for p in plan.fleets for w in p.restart if w.drain}
+    started |= {late.execution for p in plan.fleets for late in p.overdue}
     running = None if seen.scale_ins_running is None else seen.scale_ins_running | started
     return replace(seen, fleets=fleets, strays=strays, scale_ins_running=running)
 
@@ -52,6 +53,8 @@ def _member(instance: Instance, plan: FleetPlan, losses: Losses, lost: set[Lease
         worker = replace(worker, draining=False, drain=None, active_at=seen.now)
     if plan.scale_in is not None and plan.scale_in.worker == instance.worker:
         worker = replace(worker, draining=True, drain=Drain(10_000, plan.scale_in.reason, seen.now))
+    if instance.worker in plan.zombies:
+        worker = replace(worker, draining=True, drain=Drain(10_001, ZOMBIE, seen.now))
     return replace(instance, worker=worker)
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_control.errors import BadEvent
-from fleet_control.messages.alarm import AlarmNotification
+from fleet_control.errors import BadEvent, UnknownEvent
+from fleet_control.messages.alarm import AlarmNotification, parse_alarm
 from fleet_control.messages.eventbridge import (
     GroupEvent,
     ImageChange,
     InstanceStateChange,
     InterruptionWarning,
-    JobQueued,
+    RebalanceRecommendation,
+    TerminateAction,
 )
-from fleet_control.messages.parse import parse_alarm, parse_nudge, parse_rollout, parse_scale_in, parse_spot
+from fleet_control.messages.nudge import parse_job_queued, parse_nudge
+from fleet_control.messages.queue import QueueBatch, queue_batch
+from fleet_control.messages.rollout import parse_rollout
+from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import (
     AmiSurvey,
     DrainOnItsWay,
@@ -26,6 +30,7 @@ from fleet_control.messages.tasks import (
     RolloutTask,
     ScaleInTask,
     Tick,
+    parse_scale_in,
 )
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -40,7 +45,7 @@ def sample(name: str) -> dict[str, Any]:
 SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("reconcile_tick", parse_nudge, Tick),
     ("reconcile_queue_has_jobs", parse_nudge, AlarmNotification),
-    ("reconcile_job_queued", parse_nudge, JobQueued),
+    ("reconcile_job_queued", queue_batch, QueueBatch),
     ("reconcile_launch_successful", parse_nudge, GroupEvent),
     ("reconcile_launch_unsuccessful", parse_nudge, GroupEvent),
     ("reconcile_terminate_successful", parse_nudge, GroupEvent),
@@ -51,7 +56,10 @@ SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("spot_interruption_warning", parse_spot, InterruptionWarning),
     ("spot_interruption_shutting_down", parse_spot, InstanceStateChange),
     ("spot_interruption_terminated", parse_spot, InstanceStateChange),
+    ("spot_interruption_rebalance", parse_spot, RebalanceRecommendation),
+    ("spot_interruption_terminate_action", parse_spot, TerminateAction),
     ("spot_interruption_respond", parse_spot, InterruptionTask),
+    ("spot_interruption_respond_terminating", parse_spot, InterruptionTask),
     ("ami_rollout_image_changed", parse_rollout, ImageChange),
     ("ami_rollout_survey", parse_rollout, AmiSurvey),
     ("ami_rollout_look", parse_rollout, RolloutTask),
@@ -81,11 +89,13 @@ def test_an_alarm_tells_its_workflow_and_state() -> None:
         ("spot_interruption_warning", "interruption"),
         ("spot_interruption_shutting_down", "shutting-down"),
         ("spot_interruption_terminated", "terminated"),
+        ("spot_interruption_rebalance", "rebalance"),
+        ("spot_interruption_terminate_action", "terminating"),
     ],
 )
 def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
     message = parse_spot(sample(name))
-    assert isinstance(message, InterruptionWarning | InstanceStateChange)
+    assert not isinstance(message, InterruptionTask)
     assert (message.instance_id, message.notice) == (INSTANCE, notice)
 
 
@@ -100,7 +110,10 @@ def test_a_new_image_tells_its_stage_and_fleet() -> None:
     [
         pytest.param(parse_nudge, {}, "Field required", id="nothing at all"),
         pytest.param(parse_nudge, None, "valid dictionary", id="no object"),
-        pytest.param(parse_nudge, {"step": "tock"}, "step", id="a step nobody knows"),
+        pytest.param(parse_nudge, {"step": "tick", "tick": "tock"}, "tick", id="a tick that is no number"),
+        pytest.param(parse_nudge, {"step": 7}, "step", id="a step that is no text"),
+        pytest.param(parse_job_queued, "{", "Invalid JSON", id="a body that is no JSON"),
+        pytest.param(parse_job_queued, '{"source": "bp.backend"}', "detail-type", id="a body that says half its kind"),
         pytest.param(parse_alarm, {"Records": []}, "Records", id="no record"),
         pytest.param(
             parse_alarm,
@@ -114,6 +127,12 @@ def test_a_new_image_tells_its_stage_and_fleet() -> None:
             sample("spot_interruption_warning") | {"detail": {"instance-id": "i-xyz", "instance-action": "terminate"}},
             "instance-id",
             id="an id that is none",
+        ),
+        pytest.param(
+            parse_spot,
+            sample("spot_interruption_terminate_action") | {"detail": {"EC2InstanceId": INSTANCE}},
+            "AutoScalingGroupName",
+            id="a hook of no group",
         ),
         pytest.param(
             parse_rollout,
@@ -136,9 +155,41 @@ def test_what_is_malformed_says_where(parse: Callable[[Any], Any], event: Any, w
         parse(event)
 
 
+@pytest.mark.parametrize(
+    ("parse", "event"),
+    [
+        pytest.param(parse_nudge, {"step": "tock"}, id="a step"),
+        pytest.param(parse_nudge, sample("spot_interruption_warning"), id="another function's event"),
+        pytest.param(parse_nudge, sample("reconcile_launch_successful") | {"detail-type": "x"}, id="a detail-type"),
+        pytest.param(parse_nudge, sample("reconcile_launch_successful") | {"source": "x", "detail": 7}, id="a source"),
+        pytest.param(parse_alarm, sample("reconcile_launch_successful"), id="an event, for an alarm"),
+        pytest.param(parse_scale_in, {"step": "undo", "drain": {}}, id="a step of scale_in"),
+        pytest.param(parse_spot, {"step": "look"}, id="a step of spot_interruption"),
+        pytest.param(parse_job_queued, '{"source": "bp.backend", "detail-type": "JobDone"}', id="a body"),
+    ],
+)
+def test_a_kind_that_is_not_known_is_no_fault(parse: Callable[[Any], Any], event: Any) -> None:
+    with pytest.raises(UnknownEvent, match="nothing here knows") as unknown:
+        parse(event)
+    assert unknown.value.reason == "unknown_event"
+
+
+def test_each_message_of_a_batch_is_what_the_backend_said() -> None:
+    batch = queue_batch(sample("reconcile_job_queued"))
+    assert batch is not None
+    [message] = batch.messages
+    assert parse_job_queued(message.body).names == {"image-to-video"}
+    assert json.loads(message.body)["detail"]["stage"] == "staging"
+
+
+@pytest.mark.parametrize("event", [None, {}, {"Records": []}, sample("reconcile_queue_has_jobs")])
+def test_what_comes_from_no_queue_is_no_batch(event: Any) -> None:
+    assert queue_batch(event) is None
+
+
 def test_a_fault_never_repeats_the_event() -> None:
     with pytest.raises(BadEvent) as fault:
-        parse_nudge({"step": "hunter2"})
+        parse_nudge({"step": "tick", "tick": "hunter2"})
     assert "hunter2" not in str(fault.value)
 
 

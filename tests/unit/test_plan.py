@@ -87,6 +87,15 @@ def test_a_fleet_on_hold_keeps_its_capacity_and_its_share_of_the_limit() -> None
     assert "fleet:idle-seconds" in by_name["broken"].reason
 
 
+def test_a_limit_lowered_below_what_is_asked_for_is_approached_without_anybody_going() -> None:
+    dry = b.fleet(b.busy("i-1"), desired=6, queued=10, leased=1)
+    found = plan(b.observation(dry), 3).fleets[0]
+    assert (found.rule, found.desired) == ("limit", 3)
+    assert "stage limit grants 3 of 6" in found.reason
+    full = b.fleet(*(b.busy(f"i-{n}") for n in range(1, 7)), queued=10, leased=6)
+    assert plan(b.observation(full), 3).fleets[0].desired is None
+
+
 def test_az_rebalance_is_suspended_where_it_runs() -> None:
     assert only(b.fleet(az_rebalance_runs=True)).suspend_az_rebalance
     assert not only(b.fleet()).suspend_az_rebalance

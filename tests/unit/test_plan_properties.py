@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleet_control.decide.breaker import FAILURES
 from fleet_control.decide.capacity import capacity
-from fleet_control.decide.model import Fleet, Instance, Observation, Stray
+from fleet_control.decide.model import Fleet, Instance, LaunchHistory, Observation, Stray
 from fleet_control.decide.plan import Plan, plan
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -172,6 +173,7 @@ def assert_quiet(again: Plan) -> None:
     for fleet_plan in again.fleets:
         assert fleet_plan.desired is None, fleet_plan.reason
         assert (fleet_plan.undo, fleet_plan.scale_in, fleet_plan.restart) == ((), None, ()), fleet_plan.reason
+        assert fleet_plan.zombies == (), fleet_plan.reason
     assert (again.losses.requeue, again.losses.remove) == ((), ())
 
 
@@ -184,6 +186,37 @@ def test_no_committed_drain_and_no_admins_drain_is_undone(seen: Observation, lim
             assert not worker.drain.committed
 
 
+HISTORIES = st.builds(
+    LaunchHistory,
+    failed_in_a_row=st.integers(0, 5),
+    opened_at=st.none() | AGES.map(b.ago),
+    attempted_at=st.none() | AGES.map(b.ago),
+)
+
+
+@given(stages(), st.lists(HISTORIES, min_size=2, max_size=2), LIMITS)
+def test_failed_launches_bound_the_next(seen: Observation, histories: list[LaunchHistory], limit: int) -> None:
+    fleets = tuple(replace(f, launches=found) for f, found in zip(seen.fleets, histories, strict=False))
+    decided = plan(replace(seen, fleets=fleets), limit)
+    for fleet in fleets:
+        if not fleet.launches.failed_in_a_row or any(p.rule == "hold" for p in decided.fleets):
+            continue
+        here = next(p for p in decided.fleets if p.fleet == fleet.name)
+        existing = sum(instance.exists for instance in fleet.instances)
+        launched = max(0, granted(fleet, decided) - existing) + sum(late.replace for late in here.overdue)
+        at_min = granted(fleet, decided) == fleet.policy.min_size
+        assert at_min or launched <= max(FAILURES - fleet.launches.failed_in_a_row, 1)
+
+
+@given(stages(), LIMITS)
+def test_no_live_lease_is_on_a_zombie_that_may_be_working(seen: Observation, limit: int) -> None:
+    for fleet_plan in plan(seen, limit).fleets:
+        for worker in fleet_plan.zombies:
+            assert not worker.draining
+            silent = (b.NOW - max(worker.seen_at or worker.registered_at, worker.registered_at)).total_seconds()
+            assert silent >= (3600 if worker.holds_live_lease(b.NOW) else 300)
+
+
 @given(stages(), LIMITS)
 def test_no_stuck_job_is_touched(seen: Observation, limit: int) -> None:
     assert not any(lost.lease.is_stuck(b.NOW) for lost in plan(seen, limit).losses.requeue)
@@ -193,5 +226,5 @@ def test_no_stuck_job_is_touched(seen: Observation, limit: int) -> None:
 def test_every_plan_says_why(seen: Observation, limit: int) -> None:
     for fleet_plan in plan(seen, limit).fleets:
         assert fleet_plan.rule
-        assert "jobs want" in fleet_plan.reason
+        assert "jobs want" in fleet_plan.reason or "the backend seems away" in fleet_plan.reason
         assert fleet_plan.numbers is not None

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bp-staging-scale-in"
 COMMON = {"STAGE": "staging", "DB_SECRET_ID": "/bp/staging/rds/fleet-control", "PATH": "/usr/bin"}
-RECONCILE = COMMON | {"SCALE_IN_MACHINE_ARN": ARN, "FLEET_WORKER_LIMIT": "50"}
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/bp-staging-failed-invocations"
+RECONCILE = COMMON | {"SCALE_IN_MACHINE_ARN": ARN, "FLEET_WORKER_LIMIT": "50", "DEAD_LETTERS_URL": QUEUE}
 
 
 def test_settings_come_from_variables_of_the_same_name() -> None:
@@ -27,6 +28,7 @@ def test_settings_come_from_variables_of_the_same_name() -> None:
         "db_ca_file": "ca.pem",
         "scale_in_machine_arn": ARN,
         "fleet_worker_limit": 50,
+        "dead_letters_url": QUEUE,
     }
 
 
@@ -39,6 +41,7 @@ def test_settings_come_from_variables_of_the_same_name() -> None:
         ("SCALE_IN_MACHINE_ARN", "scale-in"),
         ("FLEET_WORKER_LIMIT", "many"),
         ("FLEET_WORKER_LIMIT", "-1"),
+        ("DEAD_LETTERS_URL", ""),
     ],
 )
 def test_a_bad_value_names_its_variable_and_why(variable: str, value: str) -> None:

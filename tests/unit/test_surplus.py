@@ -56,8 +56,8 @@ def named(fleet: Fleet) -> tuple[str | None, str]:
         ),
         pytest.param(
             b.fleet(Instance("i-1", "Pending", b.ago(500), worker=b.worker(active=500)), b.idle("i-2", 5)),
-            (None, "idle window"),
-            id="a pending instance is not protected yet: it stays",
+            (None, "scale_to_zero window"),
+            id="a pending instance is not protected yet: it stays, and nobody's place is taken by it",
         ),
         pytest.param(
             b.fleet(b.idle("i-1", 899)), (None, "scale_to_zero window"), id="the last one waits for the longer window"

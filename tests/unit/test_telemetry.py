@@ -136,3 +136,22 @@ def test_a_field_named_like_one_of_loggings_own_does_not_stop_the_work(
     decision, failure = [line for line in lines(capsys) if "_aws" not in line]
     assert (decision["message"], decision["created_"], decision["name_"]) == ("decision", True, "x")
     assert (failure["message"], failure["module_"]) == ("change failed", "y")
+
+
+def test_a_gauge_has_dimensions_of_its_own_beside_the_stage(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.gauge("CapacityBlockedSeconds", "Seconds", 42, WorkflowSlug="face-swap")
+    telemetry.gauge("LaunchBreakerOpen", "Count", 1, WorkflowSlug="image-to-video")
+    blocked, breaker = lines(capsys)
+    directive = blocked["_aws"]["CloudWatchMetrics"][0]
+    assert (directive["Namespace"], [sorted(names) for names in directive["Dimensions"]]) == (
+        "FleetControl",
+        [["Stage", "WorkflowSlug"]],
+    )
+    assert (blocked["Stage"], blocked["WorkflowSlug"], blocked["CapacityBlockedSeconds"]) == (
+        "staging",
+        "face-swap",
+        [42],
+    )
+    assert breaker["WorkflowSlug"] == "image-to-video"

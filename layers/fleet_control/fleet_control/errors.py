@@ -24,6 +24,18 @@ class BadEvent(FleetControlError):
     reason = "bad_event"
 
 
+class NotKept(FleetControlError):
+    """What cannot be read could not be put into the dead-letter queue either; it must be delivered again."""
+
+    reason = "not kept"
+
+
+class UnknownEvent(FleetControlError):
+    """An event of a kind that this function does not know: nothing is wrong with it, and nothing is done."""
+
+    reason = "unknown_event"
+
+
 class Hold(FleetControlError):
     """What is true now cannot be known, so nothing may be concluded from it."""
 

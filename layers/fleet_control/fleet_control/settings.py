@@ -24,7 +24,7 @@ def environment() -> Mapping[str, str]:
 class Settings(BaseModel):
     """Base: how a model is read from an environment. Every function knows its stage."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     stage: Literal["staging", "production"]
 
@@ -52,6 +52,7 @@ class CommonSettings(Settings):
 class ReconcileSettings(CommonSettings):
     scale_in_machine_arn: MachineArn
     fleet_worker_limit: int = Field(ge=0, description="instances over all fleets of the stage")
+    dead_letters_url: NonEmpty = Field(description="URL of the queue that keeps what could not be read")
 
 
 class ScaleToZeroSettings(CommonSettings):

@@ -6,18 +6,21 @@ Each app.py makes one `telemetry = Telemetry("<name>")` and decorates its handle
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
 from typing import Any, Protocol
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
-from fleet_control.errors import FleetControlError
+from fleet_control.errors import BadEvent, FleetControlError, UnknownEvent
 from fleet_control.settings import environment
 
 NAMESPACE = "FleetControl"
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+# Powertools would import some twenty libraries to trace what it finds. These are what a function has to call with.
+_TRACED = ("botocore", "pymysql")
 Handler = Callable[[dict[str, Any], Any], Any]
 
 
@@ -39,14 +42,15 @@ class Telemetry:
         return Logger(service=self._service, utc=True, use_rfc3339=True)
 
     @cached_property
-    def metrics(self) -> Metrics:
-        metrics = Metrics(service=self._service, namespace=NAMESPACE)
+    def metrics(self) -> EphemeralMetrics:
+        # Powertools' other kind shares its dimensions among all services of a process.
+        metrics = EphemeralMetrics(service=self._service, namespace=NAMESPACE)
         metrics.set_default_dimensions(Stage=environment().get("STAGE", "unknown"))
         return metrics
 
     @cached_property
     def tracer(self) -> Tracer:
-        return Tracer(service=self._service)
+        return Tracer(service=self._service, patch_modules=[name for name in _TRACED if name in sys.modules])
 
     def count(self, name: str, value: float = 1) -> None:
         """A health metric of this invocation; sent with the others when it ends."""
@@ -54,6 +58,13 @@ class Telemetry:
 
     def duration(self, name: str, seconds: float) -> None:
         self.metrics.add_metric(name, MetricUnit.Seconds, seconds)
+
+    def gauge(self, name: str, unit: str, value: float, **dimensions: str) -> None:
+        """A value with dimensions of its own beside the stage's (not the service's); sent at once."""
+        stage = {"Stage": environment().get("STAGE", "unknown")}
+        with single_metric(name, MetricUnit(unit), value, namespace=NAMESPACE, default_dimensions=stage) as metric:
+            for dimension, of in dimensions.items():
+                metric.add_dimension(dimension, of)
 
     def decision(self, **fields: object) -> None:
         """One record per decision, "do nothing" included."""
@@ -66,6 +77,17 @@ class Telemetry:
         )
         self.count("Errors")
 
+    def unknown(self, event: UnknownEvent) -> dict[str, str]:
+        """What was sent to us and is not for us: counted, and left alone."""
+        self.count("UnknownEvents")
+        log_decision(self.logger, rule="ignore", reason=str(event))
+        return {"outcome": "ignored", "reason": event.reason}
+
+    def refused(self, error: BadEvent, **fields: object) -> None:
+        """One message of a batch that cannot be read; the others are none the worse."""
+        self.logger.error("refused", extra=_safe(fields) | {"reason": error.reason, "error": str(error)})
+        self.count("Failed")
+
     def handler(self, body: Handler) -> Handler:
         """Binds one invocation: correlation id, function context, trace, failure count, health metrics."""
 
@@ -77,6 +99,8 @@ class Telemetry:
             self.logger.set_correlation_id(correlation_id(event))
             try:
                 return body(event, context)
+            except UnknownEvent as unknown:
+                return self.unknown(unknown)
             except Exception as error:
                 self._failed(error)
                 raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fleet_control.act.activities import Activity, activity
 from fleet_control.act.aws import parse_only
 from fleet_control.act.blind import blind
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
 WORKFLOWS_TAG = "fleet:workflows"
+TERMINATE_HOOK = "finish-jobs"
+"""Name of the terminate lifecycle hook that every group has (stacks/gpu-fleet.yaml)."""
 
 _GROUP = ("AutoScalingGroupName", "MinSize", "MaxSize", "DesiredCapacity", "ProcessName", "Key", "Value")
 _MEMBER = ("InstanceId", "LifecycleState")
@@ -42,9 +45,14 @@ class Group:
     suspended: frozenset[str]
 
     @property
+    def members(self) -> frozenset[str]:
+        """Pending and in service: whom the group itself counts against desired."""
+        counted = (i for i in self.instances if i.lifecycle.startswith("Pending") or i.lifecycle == "InService")
+        return frozenset(instance.id for instance in counted)
+
+    @property
     def existing(self) -> int:
-        """Pending and in service, as the group itself counts against desired."""
-        return sum(i.lifecycle.startswith("Pending") or i.lifecycle == "InService" for i in self.instances)
+        return len(self.members)
 
     @property
     def workflows(self) -> tuple[str, ...]:
@@ -92,6 +100,14 @@ class AutoScaling:
         names = [found["AutoScalingGroupName"] for found in answer["AutoScalingInstances"]]
         return next((name for name in names if name.startswith(self._prefix)), None)
 
+    def activities(self, group: str) -> list[Activity]:
+        """The newest hundred, newest first: launches, tried and refused, and terminations. Raises Blind."""
+        try:
+            answer = self._client.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=100)
+        except (BotoCoreError, ClientError) as error:
+            raise blind("autoscaling:DescribeScalingActivities", error) from error
+        return [found for found in map(activity, answer["Activities"]) if found is not None]
+
     def set_desired(self, group: str, desired: int) -> None:
         """Straight there, without cooldown: booting instances are counted by the decision already."""
         self._client.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=desired, HonorCooldown=False)
@@ -111,6 +127,24 @@ class AutoScaling:
             )
         except ClientError as error:
             if _is_unknown_instance(error):
+                return False
+            raise
+        return True
+
+    def let_go(self, group: str, instance_id: str) -> bool:
+        """CONTINUE to the terminate hook. False when the group does not wait (any more)."""
+        return self._tell_hook("complete_lifecycle_action", group, instance_id, LifecycleActionResult="CONTINUE")
+
+    def keep_waiting(self, group: str, instance_id: str) -> bool:
+        """Heartbeat: the hook's time-out begins anew. False when the group does not wait (any more)."""
+        return self._tell_hook("record_lifecycle_action_heartbeat", group, instance_id)
+
+    def _tell_hook(self, call: str, group: str, instance_id: str, **rest: str) -> bool:
+        named = {"LifecycleHookName": TERMINATE_HOOK, "AutoScalingGroupName": group, "InstanceId": instance_id}
+        try:
+            getattr(self._client, call)(**named, **rest)
+        except ClientError as error:
+            if _waits_no_more(error):
                 return False
             raise
         return True
@@ -135,3 +169,8 @@ def _suspended(raw: AutoScalingGroupTypeDef) -> Sequence[Mapping[str, str]]:
 def _is_unknown_instance(error: ClientError) -> bool:
     detail = error.response.get("Error", {})
     return detail.get("Code") == "ValidationError" and "not found" in detail.get("Message", "").lower()
+
+
+def _waits_no_more(error: ClientError) -> bool:
+    detail = error.response.get("Error", {})
+    return detail.get("Code") == "ValidationError" and "no active lifecycle action" in detail.get("Message", "").lower()

@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 
 import pymysql
+from pymysql import converters
+from pymysql.constants import FIELD_TYPE
 from pymysql.cursors import DictCursor
 
 from fleet_control.act import database_errors
@@ -32,6 +35,17 @@ _SESSION = (
     " optimizer_switch='index_merge_intersection=off'"
 )
 _SET_UP_STATEMENTS = 2  # the driver's SET NAMES, and _SESSION
+
+
+def _instant(text: str) -> object:
+    """The driver's own way takes ten times as long, and there are four of them in a worker's row."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return converters.convert_datetime(text)  # what is no date (a zero date) stays what the driver makes of it
+
+
+_CONVERSIONS = converters.conversions | {FIELD_TYPE.TIMESTAMP: _instant, FIELD_TYPE.DATETIME: _instant}
 
 Row = dict[str, Any]
 Params = Sequence[object] | Mapping[str, object] | None
@@ -164,6 +178,7 @@ class Database:
                 database=self._database,
                 charset="utf8mb4",
                 cursorclass=DictCursor,
+                conv=_CONVERSIONS,
                 init_command=_SESSION,
                 autocommit=None,  # set by _SESSION: one statement less
                 connect_timeout=CONNECT_SECONDS,

@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 FILTER_VALUES = 200
 """DescribeInstances takes at most this many values in one filter."""
 
+REBALANCE_TAG = "fleet:rebalance-recommended"
+"""On an instance that EC2 recommends to replace: when it did. EC2 says so in an event and nowhere else."""
+
 NOT_RUNNING = ["pending", "shutting-down", "terminated", "stopping", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ec2Instance:
-    """`launched_at` is naive UTC; `state` is EC2's name of it (`running`, `shutting-down`, …)."""
+    """`launched_at` is naive UTC; `state` is EC2's name of it (`running`, `shutting-down`, …), `why` the code of its
+    last change (`Server.SpotInstanceTermination`, …)."""
 
     id: str
     state: str
     launched_at: datetime
+    why: str = ""
+
+    @property
+    def taken_by_spot(self) -> bool:
+        return self.why.startswith("Server.SpotInstance")
 
 
 class Ec2:
@@ -52,6 +61,23 @@ class Ec2:
             ]
         )
 
+    def recommended(self) -> frozenset[str]:
+        """Ids of those of the stage's instances that carry a rebalance recommendation. Raises Blind."""
+        ours = [{"Name": "tag:Stage", "Values": [self._stage]}, {"Name": "tag-key", "Values": [REBALANCE_TAG]}]
+        running = {"Name": "instance-state-name", "Values": ["pending", "running"]}
+        return frozenset(self._described([*ours, running]))  # type: ignore[list-item]
+
+    def recommend(self, instance_id: str, at: datetime) -> bool:
+        """Keep a rebalance recommendation with its instance. False when EC2 no longer knows it."""
+        tag = {"Key": REBALANCE_TAG, "Value": at.isoformat(timespec="seconds")}
+        try:
+            self._client.create_tags(Resources=[instance_id], Tags=[tag])  # type: ignore[list-item]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
+                return False
+            raise
+        return True
+
     def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]:
         """These instances, whoever launched them; unknown ids are absent. No call for no ids. Raises Blind."""
         found: dict[str, Ec2Instance] = {}
@@ -72,4 +98,5 @@ class Ec2:
 
 def _instance(raw: InstanceTypeDef) -> Ec2Instance:
     launched = raw["LaunchTime"].astimezone(UTC).replace(tzinfo=None)
-    return Ec2Instance(raw["InstanceId"], str(raw["State"]["Name"]), launched)
+    why = raw.get("StateReason", {}).get("Code", "")
+    return Ec2Instance(raw["InstanceId"], str(raw["State"]["Name"]), launched, why)

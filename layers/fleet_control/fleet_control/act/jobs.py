@@ -6,6 +6,8 @@ The statements read what is live; none grows with the history of completed jobs.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,17 +18,18 @@ Row = dict[str, Any]
 WORKFLOWS = "SELECT id, slug FROM workflows WHERE deleted_at IS NULL"
 
 # One statement, one snapshot: a job leased between two reads would be counted twice, and a GPU launched for it.
-# Grouped by an expression: for a column with an index the server may walk that index through the whole history.
+# The queue goes workflow by workflow along the backend's own polling index. Left alone the server reads the whole
+# table, or one workflow's whole history, once a tenth of the rows waits. Jobs without a workflow are nobody's here.
 LIVE = """
 SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, 1 AS jobs,
        NULL AS oldest_at
 FROM ai_job_dispatches
 WHERE status = 'leased' AND provider = 'self_hosted'
 UNION ALL
-SELECT 'queue', NULL, workflow_id + 0, NULL, NULL, NULL, NULL, COUNT(*), MIN(created_at)
-FROM ai_job_dispatches
-WHERE status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
-GROUP BY workflow_id + 0
+SELECT 'queue', NULL, w.id, NULL, NULL, NULL, NULL, COUNT(*), MIN(d.created_at)
+FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
+WHERE d.status = 'queued' AND d.attempts < 3 AND d.provider = 'self_hosted'
+GROUP BY w.id
 """
 
 # The newest row of each workflow is the first that the index on workflow_id yields backwards. One that runs elsewhere
@@ -45,19 +48,52 @@ SET status = 'queued', worker_id = NULL, lease_token = NULL, lease_expires_at = 
 WHERE id = %s AND status = 'leased' AND lease_token = %s
 """
 
+# One status a SELECT, each on its own stretch of the polling index: with OR between them the server goes through the
+# workflow's whole history.
 WAITING = """
-SELECT COUNT(*) AS waiting
-FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
-WHERE w.deleted_at IS NULL AND w.slug IN %s AND d.provider = 'self_hosted' AND d.attempts < 3
-  AND (d.status = 'queued' OR (d.status = 'leased' AND d.lease_expires_at <= UTC_TIMESTAMP()))
+SELECT COALESCE(SUM(jobs), 0) AS waiting
+FROM (
+    SELECT COUNT(*) AS jobs
+    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
+    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'queued'
+      AND d.attempts < 3
+    UNION ALL
+    SELECT COUNT(*)
+    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
+    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'leased'
+      AND d.attempts < 3 AND d.lease_expires_at <= UTC_TIMESTAMP()
+) live
 """
 
 DEMAND = """
-SELECT COUNT(*) AS demand
-FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
-WHERE w.deleted_at IS NULL AND w.slug IN %s AND d.provider = 'self_hosted'
-  AND ((d.status = 'queued' AND d.attempts < 3)
-    OR (d.status = 'leased' AND (d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())))
+SELECT COALESCE(SUM(jobs), 0) AS demand
+FROM (
+    SELECT COUNT(*) AS jobs
+    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
+    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'queued'
+      AND d.attempts < 3
+    UNION ALL
+    SELECT COUNT(*)
+    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
+    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'leased'
+      AND (d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())
+) live
+"""
+
+LEASED_AT = """
+SELECT dispatch_id, MAX(created_at) AS leased_at
+FROM worker_audit_logs
+WHERE dispatch_id IN %s AND event = 'poll'
+GROUP BY dispatch_id
+"""
+
+# The newest completions of the stage, whatever their workflow: bounded before anything is looked up. Of a later
+# attempt the duration has the wait after a requeue in it. A completion may be in the log twice.
+DURATIONS = """
+SELECT DISTINCT d.id, d.workflow_id, d.duration_seconds
+FROM (SELECT dispatch_id FROM worker_audit_logs WHERE event = 'complete' ORDER BY id DESC LIMIT 500) recent
+JOIN ai_job_dispatches d ON d.id = recent.dispatch_id
+WHERE d.workflow_id IN %s AND d.status = 'completed' AND d.attempts = 1 AND d.duration_seconds IS NOT NULL
 """
 
 AUDIT = """
@@ -89,13 +125,26 @@ class Jobs:
         """The newest dispatch of each workflow, if it is the fleet's: its last sign of work, however long ago."""
         return self._database.query(NEWEST)
 
+    def leased_at(self, dispatch_ids: Sequence[int]) -> dict[int, datetime]:
+        """When each of these jobs was last leased, as the audit log knows (naive UTC). No statement for no ids."""
+        rows = self._database.query(LEASED_AT, (tuple(dispatch_ids),)) if dispatch_ids else []
+        return {row["dispatch_id"]: row["leased_at"] for row in rows if row["leased_at"] is not None}
+
+    def durations(self, workflow_ids: Sequence[int]) -> dict[int, list[float]]:
+        """Seconds that recent jobs of these workflows took at their first attempt. No statement for no ids."""
+        rows = self._database.query(DURATIONS, (tuple(workflow_ids),)) if workflow_ids else []
+        found: dict[int, list[float]] = defaultdict(list)
+        for row in rows:
+            found[row["workflow_id"]].append(float(row["duration_seconds"]))
+        return dict(found)
+
     def waiting(self, slugs: tuple[str, ...]) -> int:
         """Jobs of these workflows that a worker could lease this moment."""
-        return int(self._database.query(WAITING, (slugs,))[0]["waiting"])
+        return int(self._database.query(WAITING, {"slugs": slugs})[0]["waiting"])
 
     def demand(self, slugs: tuple[str, ...]) -> int:
         """Jobs of these workflows that wait or are being worked on."""
-        return int(self._database.query(DEMAND, (slugs,))[0]["demand"])
+        return int(self._database.query(DEMAND, {"slugs": slugs})[0]["demand"])
 
     def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
         """Make a job leasable again at no cost to its attempts. False when the lease is no longer this one."""

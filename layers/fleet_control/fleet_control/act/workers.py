@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fleet_control.act.database import Database
@@ -12,14 +13,13 @@ from fleet_control.act.jobs import AUDIT, Row
 # row is looked up for draining workers alone. Both are reads from the end of the index on worker_id.
 _WORKERS = """
 SELECT w.id, w.worker_id, w.is_approved, w.is_draining, w.last_seen_at, w.created_at,
-       active.created_at AS active_at, drain.id AS drain_id, drain.event AS drain_event,
-       drain.metadata AS drain_metadata, drain.created_at AS drain_at
+       (SELECT a.created_at FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1) AS active_at,
+       drain.id AS drain_id, drain.event AS drain_event, drain.metadata AS drain_metadata,
+       drain.created_at AS drain_at
 FROM comfy_ui_workers w
-LEFT JOIN worker_audit_logs active ON active.id = (
-    SELECT a.id FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1)
-LEFT JOIN worker_audit_logs drain ON w.is_draining = 1 AND drain.id = (
+LEFT JOIN worker_audit_logs drain ON drain.id = IF(w.is_draining, (
     SELECT a.id FROM worker_audit_logs a
-    WHERE a.worker_id = w.id AND a.event IN ('fleet_drained', 'fleet_undrained') ORDER BY a.id DESC LIMIT 1)
+    WHERE a.worker_id = w.id AND a.event IN ('fleet_drained', 'fleet_undrained') ORDER BY a.id DESC LIMIT 1), NULL)
 WHERE w.registration_source = 'fleet' AND w.worker_id {which}
 """
 
@@ -38,6 +38,15 @@ SELECT worker_identifier, created_at FROM worker_audit_logs WHERE event = 'regis
 """
 MOST_REGISTRATIONS = 500
 """A stage has at most fifty workers, and they register at most ten a minute."""
+
+TERMINATING = "terminating"
+STRONGER_THAN_TERMINATING = ("spot_interruption", "instance_terminated")
+"""An interruption knows until when jobs may run; of an instance that is gone there is nothing left to wait for."""
+
+HOLDS_LEASE = """
+SELECT id FROM ai_job_dispatches
+WHERE worker_id = %s AND status = 'leased' AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1
+"""
 
 LOCK = "SELECT id, is_draining FROM comfy_ui_workers WHERE id = %s FOR UPDATE"
 DRAIN = """
@@ -85,16 +94,29 @@ class Workers:
                 return None
             return transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
 
-    def mark_interrupted(self, row_id: int, instance_id: str, reason: str) -> bool:
-        """Drain for good, whoever drained it before. False when it is marked already or the row is gone."""
+    def mark_interrupted(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Drain for good, whoever drained it before; `details` join the reason in the audit row. False when it is
+        marked already or the row is gone."""
+        return self._mark(row_id, instance_id, reason, details or {}, stronger=())
+
+    def mark_terminating(self, row_id: int, instance_id: str) -> bool:
+        """Drain for good because its group waits for it to go; no drain that says more is replaced."""
+        return self._mark(row_id, instance_id, TERMINATING, {}, stronger=STRONGER_THAN_TERMINATING)
+
+    def _mark(
+        self, row_id: int, instance_id: str, reason: str, details: Mapping[str, Any], stronger: tuple[str, ...]
+    ) -> bool:
         with self._database.transaction() as transaction:
             if not transaction.query(LOCK, (row_id,)):
                 return False
             newest = transaction.query(NEWEST_DRAIN, (row_id,))
             drained_now = transaction.execute(DRAIN, (row_id,))
-            if not drained_now and newest and drain_metadata(newest[0]["metadata"]).get("reason") == reason:
+            if not drained_now and newest and _says_it(newest[0], reason, stronger):
                 return False
-            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", {"reason": reason}))
+            metadata = {"reason": reason, **details}
+            transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", metadata))
         return True
 
     def undrain(self, row_id: int, instance_id: str, drain_id: int, reason: str) -> bool:
@@ -114,7 +136,7 @@ class Workers:
         with self._database.transaction() as transaction:
             if not self._stands(transaction, row_id, drain_id):
                 return False
-            if transaction.query(LEASES_OF + " AND lease_expires_at > UTC_TIMESTAMP() LIMIT 1", (instance_id,)):
+            if transaction.query(HOLDS_LEASE, (instance_id,)):
                 return False
             metadata = {"reason": reason, "committed": True}
             transaction.insert(AUDIT, _audit(row_id, instance_id, "fleet_drained", metadata))
@@ -139,6 +161,13 @@ class Workers:
         if not locked or not locked[0]["is_draining"] or not newest or newest[0]["id"] != drain_id:
             return False
         return newest[0]["event"] == "fleet_drained" and not drain_metadata(newest[0]["metadata"]).get("committed")
+
+
+def _says_it(newest: Row, reason: str, stronger: tuple[str, ...]) -> bool:
+    metadata = drain_metadata(newest["metadata"])
+    if newest["event"] != "fleet_drained":
+        return False
+    return metadata.get("reason") in (reason, *stronger) or (bool(stronger) and metadata.get("committed") is True)
 
 
 def drain_metadata(raw: str | None) -> dict[str, Any]:

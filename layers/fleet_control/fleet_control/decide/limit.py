@@ -9,18 +9,20 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One fleet's wish: from `current` to `asked` instances."""
+    """One fleet's wish: from `current` to `asked` instances. Down to `floor` it can be taken without anybody going."""
 
     fleet: str
     current: int
     asked: int
     oldest_waiting_at: datetime | None
+    floor: int = 0
 
 
 def grant(requests: Iterable[Request], limit: int, reserved: int = 0) -> dict[str, int]:
     """Desired capacity granted by fleet. Lowering is always granted; raises go to the oldest waiting job first.
 
-    `reserved` is capacity that counts against the limit without asking for anything (fleets on hold).
+    `reserved` is capacity that counts against the limit without asking for anything (fleets on hold). Beyond the limit
+    (it has been lowered) what has not been launched yet is given up, the youngest waiting job first.
     """
     asked = list(requests)
     granted = {request.fleet: min(request.current, request.asked) for request in asked}
@@ -29,6 +31,10 @@ def grant(requests: Iterable[Request], limit: int, reserved: int = 0) -> dict[st
         extra = max(0, min(request.asked - request.current, room))
         granted[request.fleet] += extra
         room -= extra
+    for request in sorted(asked, key=_oldest_first, reverse=True):
+        less = max(0, min(granted[request.fleet] - request.floor, -room))
+        granted[request.fleet] -= less
+        room += less
     return granted
 
 

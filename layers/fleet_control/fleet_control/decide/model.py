@@ -14,9 +14,14 @@ MAX_ATTEMPTS = 3
 
 SPOT_INTERRUPTION = "spot_interruption"
 INSTANCE_TERMINATED = "instance_terminated"
+TERMINATING = "terminating"
 IDLE = "idle"
 SCALE_TO_ZERO = "scale_to_zero"
 AMI_ROLLOUT = "ami_rollout"
+REBALANCE = "rebalance"
+ZOMBIE = "zombie"
+OVERDUE = "overdue"
+WORKER_LOST = "worker_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Policy:
     silent_seconds: float = 300
     drain_look_seconds: float = 3
     drain_limit_seconds: float = 60
+    probe_seconds: float = 600
+    job_timeout_seconds: float = 3600
+    notice_seconds: float = 120
+    end_margin_seconds: float = 15
 
     @property
     def launch_deadline_seconds(self) -> float:
@@ -43,16 +52,25 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated."""
+    """Our newest drain of a worker, from its audit row. Once `committed`, the instance is being terminated.
+
+    Until `finish_by` the jobs `finishing` (dispatch ids) of a worker that has been warned may still run.
+    """
 
     row_id: int
     reason: str
     at: datetime
     committed: bool = False
+    finish_by: datetime | None = None
+    finishing: frozenset[int] = frozenset()
 
     @property
     def is_scale_in(self) -> bool:
-        return self.reason in (IDLE, SCALE_TO_ZERO, AMI_ROLLOUT)
+        return self.reason in (IDLE, SCALE_TO_ZERO, AMI_ROLLOUT, REBALANCE, ZOMBIE)
+
+    def spares(self, lease: Lease, now: datetime) -> bool:
+        """Whether this job was expected to end before its warned instance does, and still has the time to."""
+        return self.finish_by is not None and now < self.finish_by and lease.dispatch_id in self.finishing
 
     @property
     def can_be_undone(self) -> bool:
@@ -115,6 +133,8 @@ class Standing(StrEnum):
     IDLE = "idle"
     BOOTING = "booting"
     DRAINING = "draining"
+    REPLACED = "replaced"
+    """Drained because its replacement serves: what it holds is beyond desired, so it keeps no slot."""
     INTERRUPTED = "interrupted"
     SILENT = "silent"
     OVERDUE = "overdue"
@@ -136,6 +156,10 @@ class Instance:
     launched_at: datetime | None = None
     state: str | None = "running"
     worker: Worker | None = None
+    rebalance: bool = False
+    """EC2 recommends to replace it (tag `fleet:rebalance-recommended`)."""
+    registered_before: bool = False
+    """The audit log knows a registration of it, whatever became of the worker's row."""
 
     @property
     def is_going(self) -> bool:
@@ -153,6 +177,39 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedLaunch:
+    """A scaling activity that failed: AWS refused the launch. `code` is our class of it, `message` AWS's words."""
+
+    code: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchHistory:
+    """What became of a fleet's launches, as their owners tell: scaling activities, EC2, the audit log.
+
+    Read only for a fleet that is short of desired or has instances that should have registered; empty otherwise.
+    """
+
+    failed_in_a_row: int = 0
+    """Instances overdue, or gone other than by Spot, that never registered: since the newest registration."""
+    opened_at: datetime | None = None
+    """When so many had failed that the breaker opened; None while it is closed."""
+    refused: FailedLaunch | None = None
+    """The newest attempt, if AWS refused it; None when the newest attempt brought an instance."""
+    blocked_since: datetime | None = None
+    """When AWS began to refuse: the first of the failed attempts in a row."""
+    attempted_at: datetime | None = None
+    unseen: int = 0
+    """Launches under way that had not begun when the group was read: the activities are read after it."""
+    registered_at: datetime | None = None
+    """The fleet's newest registration, as far back as the history was read."""
+    unread: str = ""
+    """Why the history could not be read; empty when it was, or did not matter."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """One Auto Scaling group with everything its decision needs."""
 
@@ -167,6 +224,9 @@ class Fleet:
     az_rebalance_runs: bool = False
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
+    launches: LaunchHistory = LaunchHistory()
+    unknown_tags: tuple[str, ...] = ()
+    """Tags of the group that look like policy and are none: misspelt, most likely, and without effect."""
 
     @property
     def demand(self) -> int:
@@ -182,6 +242,12 @@ class HeldFleet:
     reason: str
     desired: int
     workflows: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """The times it would have by default: what is under way in it comes to its end without an operator."""
+        return Policy(workflows=self.workflows, min_size=0, max_size=0)
 
 
 @dataclass(frozen=True, slots=True)

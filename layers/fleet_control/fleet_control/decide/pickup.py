@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from fleet_control.decide.model import Drain, Fleet, Instance, Worker
+from fleet_control.decide.model import Drain, Fleet, HeldFleet, Instance, Worker
 from fleet_control.decide.standing import seconds_since
 
 PICK_UP_SECONDS = 90
@@ -18,13 +19,13 @@ def execution_name(worker: Worker, drain: Drain, now: datetime) -> str:
     return f"{worker.instance_id}-{drain.row_id}-{max(0, attempt)}"
 
 
-def old_drains(fleets: tuple[Fleet, ...], now: datetime) -> bool:
+def old_drains(fleets: Iterable[Fleet | HeldFleet], now: datetime) -> bool:
     """Whether any drain is old enough to make asking for the running executions worth a call."""
     return any(_is_old(instance, now) for fleet in fleets for instance in fleet.instances)
 
 
 def abandoned_drains(
-    fleet: Fleet, undone: tuple[Instance, ...], running: frozenset[str] | None, now: datetime
+    fleet: Fleet | HeldFleet, undone: tuple[Instance, ...], running: frozenset[str] | None, now: datetime
 ) -> tuple[Worker, ...]:
     """Workers to start `scale_in` for again. Nothing is abandoned while we cannot see what runs."""
     if running is None:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleet_control.decide.capacity import Capacity, capacity
+from fleet_control.decide.hook import Answer, answers
+from fleet_control.decide.launches import advice
 from fleet_control.decide.limit import Request, grant
 from fleet_control.decide.losses import Losses, losses
-from fleet_control.decide.model import Fleet, Instance, Observation, Worker
+from fleet_control.decide.model import REBALANCE, ZOMBIE, Fleet, HeldFleet, Instance, Observation, Worker
+from fleet_control.decide.overdue import Overdue, overdue
 from fleet_control.decide.pickup import abandoned_drains
+from fleet_control.decide.silence import Silence, quiet, silence, timed_out, zombies
 from fleet_control.decide.standing import seconds_since
 from fleet_control.decide.surplus import ScaleIn, choose
 
@@ -27,6 +31,14 @@ class FleetPlan:
     scale_in: ScaleIn | None = None
     restart: tuple[Worker, ...] = ()
     suspend_az_rebalance: bool = False
+    hooks: tuple[Answer, ...] = ()
+    zombies: tuple[Worker, ...] = ()
+    overdue: tuple[Overdue, ...] = ()
+    blocked_seconds: float | None = None
+    """For how long AWS has refused to launch what is asked for; None when it does not."""
+    breaker_open: bool = False
+    bounded: bool = False
+    """Whether the breaker allows only so many launches."""
     numbers: Mapping[str, object] | None = None
 
 
@@ -38,28 +50,77 @@ class Plan:
 
 def plan(observation: Observation, worker_limit: int) -> Plan:
     """Pure: the same observation always gives the same plan."""
-    capacities = {fleet.name: capacity(fleet, observation.now) for fleet in observation.fleets}
-    requests = [Request(f.name, f.desired, capacities[f.name].desired, f.oldest_waiting_at) for f in observation.fleets]
-    granted = grant(requests, worker_limit, reserved=sum(held.desired for held in observation.held))
-    decided = [_fleet_plan(f, capacities[f.name], granted[f.name], observation) for f in observation.fleets]
-    held = [FleetPlan(h.name, "hold", h.reason, numbers={"desired": h.desired}) for h in observation.held]
-    return Plan((*decided, *held), losses(observation))
+    heard = silence(observation)
+    held = [_hold(fleet, fleet.reason, {}, observation) for fleet in observation.held]
+    if heard.backend_away:
+        told = {"silent": heard.unexplained, "workers": heard.workers}
+        away = [_hold(fleet, heard.reason, told, observation) for fleet in observation.fleets]
+        return Plan((*away, *held), losses(observation))
+    blind = [fleet for fleet in observation.fleets if fleet.launches.unread]
+    held += [_hold(fleet, fleet.launches.unread, {}, observation) for fleet in blind]
+    return Plan(
+        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation))
+    )
 
 
-def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observation) -> FleetPlan:
-    now = observation.now
-    going = choose(fleet, needs, now)
+def _decided(observation: Observation, blind: list[Fleet], heard: Silence, worker_limit: int) -> list[FleetPlan]:
+    """Of every fleet that is not on hold."""
+    fleets = [fleet for fleet in observation.fleets if fleet not in blind]
+    capacities = {fleet.name: capacity(fleet, observation.now) for fleet in fleets}
+    requests = [_request(f, capacities[f.name]) for f in fleets]
+    reserved = sum(held.desired for held in observation.held) + sum(fleet.desired for fleet in blind)
+    granted = grant(requests, worker_limit, reserved)
+    return [_fleet_plan(f, capacities[f.name], granted[f.name], observation, heard) for f in fleets]
+
+
+def _request(fleet: Fleet, needs: Capacity) -> Request:
+    return Request(fleet.name, fleet.desired, needs.desired, fleet.oldest_waiting_at, needs.floor)
+
+
+def _hold(fleet: Fleet | HeldFleet, reason: str, numbers: Mapping[str, object], observation: Observation) -> FleetPlan:
+    """Nothing new is begun. What AWS waits for is answered all the same, and a drain whose machine has died gets
+    another: an instance that was on its way out before the hold goes, whoever is away."""
+    now, told = observation.now, {"desired": fleet.desired, **numbers}
+    restart = tuple(
+        w for w in abandoned_drains(fleet, (), observation.scale_ins_running, now) if _can_be_judged(w, fleet)
+    )
+    return FleetPlan(fleet.name, "hold", reason, restart=restart, hooks=answers(fleet, now), numbers=told)
+
+
+def _can_be_judged(worker: Worker, fleet: Fleet | HeldFleet) -> bool:
+    """A zombie may be silent for what the hold is for; and without workflows nobody can see whether a job waits."""
+    return worker.drain is not None and worker.drain.reason != ZOMBIE and bool(fleet.policy.workflows)
+
+
+def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observation, heard: Silence) -> FleetPlan:
+    now, running = observation.now, observation.scale_ins_running
+    going, dead = choose(fleet, needs, now), zombies(fleet, heard)
+    late = () if quiet(heard, fleet.policy, now) else overdue(fleet, needs, granted, running, now)
+    blocked = _blocked_seconds(fleet, needs, now)
     return FleetPlan(
         fleet=fleet.name,
         rule=_rule(needs, granted, going, fleet),
-        reason=_reason(fleet, needs, granted, going),
+        reason=_reason(fleet, needs, granted, going) + _launches(fleet, needs, blocked) + _gone(dead, late),
         desired=None if granted == fleet.desired else granted,
         undo=_workers(needs.undo),
         scale_in=going if going.worker is not None else None,
-        restart=abandoned_drains(fleet, needs.undo, observation.scale_ins_running, now),
+        restart=abandoned_drains(fleet, needs.undo, running, now),
         suspend_az_rebalance=fleet.az_rebalance_runs,
+        hooks=answers(fleet, now),
+        zombies=dead,
+        overdue=late,
+        blocked_seconds=blocked,
+        breaker_open=needs.breaker.is_open,
+        bounded=needs.breaker.launches is not None,
         numbers=_numbers(fleet, needs, granted, now),
     )
+
+
+def _blocked_seconds(fleet: Fleet, needs: Capacity, now: datetime) -> float | None:
+    """Only while the group asks for more than it has: nobody is blocked who wants nothing."""
+    since = fleet.launches.blocked_since
+    # AWS's clock may be a moment ahead of the database's.
+    return max(0.0, seconds_since(since, now)) if since is not None and needs.existing < fleet.desired else None
 
 
 def _workers(instances: tuple[Instance, ...]) -> tuple[Worker, ...]:
@@ -67,13 +128,17 @@ def _workers(instances: tuple[Instance, ...]) -> tuple[Worker, ...]:
 
 
 def _rule(needs: Capacity, granted: int, going: ScaleIn, fleet: Fleet) -> str:
+    if granted < min(fleet.desired, needs.desired):
+        return "limit"
     if granted != fleet.desired:
         return needs.rule
-    if needs.rule == "raise":
+    if needs.rule in ("raise", "probe"):
         return "limit"
     if needs.undo:
         return "undrain"
-    return "scale-in" if going.worker is not None else "steady"
+    if going.worker is not None:
+        return "scale-in"
+    return "breaker" if needs.breaker.is_open and needs.supply < needs.wanted else "steady"
 
 
 def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
@@ -84,14 +149,38 @@ def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
         have += f", {needs.holding} hold a slot without serving"
     clamps = _clamps(fleet, needs, granted)
     if going.worker is not None:
-        have += f"; {going.worker.instance_id} idle for {going.idle_seconds:.0f} s is surplus"
+        have += f"; {going.worker.instance_id} {_why_it_goes(going)}"
     elif needs.surplus > 0:
         have += f"; {needs.surplus} surplus: {going.reason}"
     if needs.undo:
         have += f"; {len(needs.undo)} of our drains undone first"
     if fleet.unknown_workflows:
         have += f"; no workflow is named {', '.join(fleet.unknown_workflows)}"
+    if fleet.unknown_tags:
+        have += f"; no policy is read from {', '.join(fleet.unknown_tags)}"
     return f"{want}, {have}{clamps}"
+
+
+def _launches(fleet: Fleet, needs: Capacity, blocked: float | None) -> str:
+    """What stands in the way of a launch, in AWS's words and ours."""
+    told = f"; {needs.breaker.reason}" if needs.breaker.reason else ""
+    refused = fleet.launches.refused
+    if blocked is not None and refused is not None:
+        told += f"; capacity blocked for {blocked:.0f} s: {advice(refused.code)} ({refused.message})"
+    if needs.rule == "reset":
+        told += f"; desired {fleet.desired} is far above that and is taken back to {needs.desired}"
+    return told
+
+
+def _gone(dead: tuple[Worker, ...], late: tuple[Overdue, ...]) -> str:
+    told = f"; {', '.join(w.instance_id for w in dead)} silent without a lease: replaced" if dead else ""
+    return told + (f"; {', '.join(one.instance_id for one in late)} never registered: goes" if late else "")
+
+
+def _why_it_goes(going: ScaleIn) -> str:
+    if going.reason == REBALANCE:
+        return "has been replaced, its replacement serves"
+    return f"idle for {going.idle_seconds:.0f} s is surplus"
 
 
 def _clamps(fleet: Fleet, needs: Capacity, granted: int) -> str:
@@ -121,6 +210,7 @@ def _numbers(fleet: Fleet, needs: Capacity, granted: int, now: datetime) -> dict
         "min": fleet.policy.min_size,
         "max": fleet.policy.max_size,
         "backlog_target": fleet.policy.backlog_target,
+        "failed_launches": fleet.launches.failed_in_a_row,
         "oldest_waiting_s": None if oldest is None else round(seconds_since(oldest, now)),
         **counts,
     }

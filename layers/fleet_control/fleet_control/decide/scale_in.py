@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from fleet_control.decide.model import AMI_ROLLOUT, Worker
+from fleet_control.decide.model import AMI_ROLLOUT, REBALANCE, ZOMBIE, Drain, Worker
 from fleet_control.decide.standing import seconds_since
 
 
@@ -41,11 +41,22 @@ def look(
         return Verdict(Next.DONE, gone or "no drain")
     if worker.drain.committed:
         return Verdict(Next.TERMINATE, "termination was decided before")
+    if worker.drain.reason == REBALANCE:
+        return _replaced(worker, worker.drain, limit_seconds, polled_at, now)
+    if worker.drain.reason == ZOMBIE:
+        return _silent(worker, worker.drain, limit_seconds, now)
+    stays = _stays(worker, worker.drain, waiting, now)
+    if stays is not None:
+        return Verdict(Next.RELEASE, stays)
+    return refused(worker, worker.drain.at, limit_seconds, polled_at, now)
+
+
+def _stays(worker: Worker, drain: Drain, waiting: int, now: datetime) -> str | None:
     if worker.is_busy(now):
-        return Verdict(Next.RELEASE, "a job slipped in: it is finished, not killed")
-    if waiting and worker.drain.reason != AMI_ROLLOUT:  # under load nothing would ever be rolled out
-        return Verdict(Next.RELEASE, f"{waiting} jobs wait: serving them is quicker than launching")
-    return _refused(worker, worker.drain.at, limit_seconds, polled_at, now)
+        return "a job slipped in: it is finished, not killed"
+    if waiting and drain.reason != AMI_ROLLOUT:  # under load nothing would ever be rolled out
+        return f"{waiting} jobs wait: serving them is quicker than launching"
+    return None
 
 
 def _not_ours(worker: Worker | None, drain_id: int) -> str | None:
@@ -58,7 +69,38 @@ def _not_ours(worker: Worker | None, drain_id: int) -> str | None:
     return None
 
 
-def _refused(worker: Worker, drained_at: datetime, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:
+LONGEST_WATCH_SECONDS = 780
+"""A machine ends after 900 s; a longer job is looked at again by an execution of its own, once a pick-up period."""
+
+
+def _replaced(worker: Worker, drain: Drain, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:
+    """Its replacement serves: neither a job of its own nor one that waits keeps it, but it ends what it has begun."""
+    if not worker.is_busy(now):
+        return refused(worker, drain.at, limit, polled_at, now)
+    if seconds_since(drain.at, now) >= LONGEST_WATCH_SECONDS:
+        return Verdict(Next.DONE, "its job runs long: reconcile starts the next watch")
+    return Verdict(Next.WAIT, "it ends its last job")
+
+
+def _silent(worker: Worker, drain: Drain, limit: float, now: datetime) -> Verdict:
+    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does."""
+    if worker.holds_live_lease(now) or (worker.seen_at is not None and worker.seen_at > drain.at):
+        return Verdict(Next.RELEASE, "it lives")
+    if seconds_since(drain.at, now) >= limit:
+        return Verdict(Next.TERMINATE, f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease")
+    return Verdict(Next.WAIT, "a last chance to be heard of")
+
+
+def look_overdue(registered: bool, since: datetime, limit_seconds: float, now: datetime) -> Verdict:
+    """An instance that had not registered by its deadline: looked at again before it goes."""
+    if registered:
+        return Verdict(Next.DONE, "it has registered")
+    if seconds_since(since, now) >= limit_seconds:
+        return Verdict(Next.TERMINATE, "it has not registered")
+    return Verdict(Next.WAIT, "a last chance to register")
+
+
+def refused(worker: Worker, drained_at: datetime, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:
     """A worker polls one request at a time. The first poll seen after the drain may have read the row before it;
     the second one proves that the first has been answered, and a lease it got would be visible."""
     seen = worker.seen_at if worker.seen_at is not None and worker.seen_at > drained_at else None

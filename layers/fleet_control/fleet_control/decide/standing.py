@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fleet_control.decide.model import SPOT_INTERRUPTION, Fleet, Instance, Policy, Standing, Worker
+from fleet_control.decide.model import REBALANCE, SPOT_INTERRUPTION, Fleet, Instance, Policy, Standing, Worker
 
 
 def seconds_since(then: datetime | None, now: datetime) -> float:
@@ -33,15 +33,18 @@ def _registered(worker: Worker, policy: Policy, now: datetime) -> Standing:
     if worker.drain is not None and worker.drain.reason == SPOT_INTERRUPTION:
         return Standing.INTERRUPTED
     if worker.draining:
-        return Standing.DRAINING
+        ours = worker.drain is not None and worker.drain.reason == REBALANCE
+        return Standing.REPLACED if ours else Standing.DRAINING
     if not worker.approved or not is_alive(worker, policy, now):
         return Standing.SILENT
     return Standing.BUSY if worker.is_busy(now) else Standing.IDLE
 
 
 def is_alive(worker: Worker, policy: Policy, now: datetime) -> bool:
-    """Seen lately, or under a live lease: workers in the field fall silent while they work."""
-    return seconds_since(worker.seen_at, now) < policy.silent_seconds or worker.holds_live_lease(now)
+    """Seen lately, or under a live lease: workers in the field fall silent while they work, but not for ever."""
+    silent_for = seconds_since(worker.seen_at, now)
+    working = worker.holds_live_lease(now) and silent_for < policy.job_timeout_seconds
+    return silent_for < policy.silent_seconds or working
 
 
 def standings(fleet: Fleet, now: datetime) -> dict[str, Standing]:

@@ -8,7 +8,8 @@ from math import ceil
 
 from fleet_control.act.machines import Machine
 from fleet_control.act.workers import Workers
-from fleet_control.decide.model import Drain, Policy, Worker
+from fleet_control.decide.model import ZOMBIE, Drain, Policy, Worker
+from fleet_control.decide.overdue import Overdue
 from fleet_control.decide.pickup import execution_name
 
 
@@ -34,17 +35,23 @@ class WayDown:
         """False when this drain has its execution already."""
         return self.machine.start(execution_name(worker, drain, self.now), self._input(worker, drain))
 
+    def replace(self, late: Overdue) -> bool:
+        """An instance that never registered, so that no drain names it. False when its execution runs already."""
+        since = {"since": self.now.isoformat(), "keep_desired": late.replace}
+        return self.machine.start(late.execution, {"drain": {"instance_id": late.instance_id} | since | self._limits()})
+
     def _input(self, worker: Worker, drain: Drain) -> dict[str, object]:
         """`messages.tasks.DrainOnItsWay` gives the shape and units."""
+        named = {"instance_id": worker.instance_id, "worker_row_id": worker.row_id, "drain_id": drain.row_id}
+        more: dict[str, object] = {"workflows": list(self.policy.workflows), "polled_at": None}
+        if drain.reason == ZOMBIE:
+            # Whoever could not reach the backend may take its time between two tries.
+            more["limit_seconds"] = max(self.policy.drain_limit_seconds, self.policy.silent_seconds / 2)
+        return {"drain": self._limits() | named | more}
+
+    def _limits(self) -> dict[str, object]:
         return {
-            "drain": {
-                "instance_id": worker.instance_id,
-                "worker_row_id": worker.row_id,
-                "drain_id": drain.row_id,
-                "group": self.group,
-                "workflows": list(self.policy.workflows),
-                "look_seconds": ceil(self.policy.drain_look_seconds),
-                "limit_seconds": self.policy.drain_limit_seconds,
-                "polled_at": None,
-            }
+            "group": self.group,
+            "look_seconds": ceil(self.policy.drain_look_seconds),
+            "limit_seconds": self.policy.drain_limit_seconds,
         }

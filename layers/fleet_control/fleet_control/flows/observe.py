@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from fleet_control.act.activities import Activity
 from fleet_control.act.asg import Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.act.jobs import Row
 from fleet_control.decide.model import Fleet, HeldFleet, Instance, Lease, Observation, Policy, Stray, Worker
+from fleet_control.decide.overdue import any_overdue
 from fleet_control.decide.pickup import old_drains
 from fleet_control.flows import rows
-from fleet_control.flows.policy import read_policies
+from fleet_control.flows.launches import with_launches
+from fleet_control.flows.policy import read_policies, unknown_tags
 
 
 class JobReads(Protocol):
@@ -26,14 +29,17 @@ class JobReads(Protocol):
 
 class WorkerReads(Protocol):
     def fleet(self) -> list[Row]: ...
+    def registrations(self) -> list[Row]: ...
 
 
 class GroupReads(Protocol):
     def groups(self) -> list[Group]: ...
+    def activities(self, group: str) -> list[Activity]: ...
 
 
 class InstanceReads(Protocol):
     def not_running(self) -> dict[str, Ec2Instance]: ...
+    def recommended(self) -> frozenset[str]: ...
     def lookup(self, instance_ids: Iterable[str]) -> dict[str, Ec2Instance]: ...
 
 
@@ -52,12 +58,20 @@ class Queues:
     slugs: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What EC2 told: of instances, and which of them it recommends to replace."""
+
+    of: Mapping[str, Ec2Instance]
+    recommended: frozenset[str] = frozenset()
+
+
 def observe(
     jobs: JobReads, workers: WorkerReads, groups: GroupReads, ec2: InstanceReads, scale_ins: ExecutionReads
 ) -> Observation:
     """Raises Hold when anything cannot be read: a part of the truth is no truth."""
     policies = read_policies(groups.groups())
-    machines = ec2.not_running()
+    machines, recommended = ec2.not_running(), ec2.recommended()
     # The database comes last: whoever is in a group but not yet in its table has not registered,
     # and not the other way round.
     queues, now = read_queues(jobs), jobs.now()
@@ -67,8 +81,9 @@ def observe(
     strays = {name for name in (*crew, *queues.held_by) if name.startswith("i-") and name not in members}
     # A member that has registered and is not listed above runs: nothing else is to be known of it.
     known = machines | ec2.lookup(strays | {name for name in members - crew.keys() if name not in machines})
-    fleets, held = _fleets(policies, known, crew, queues, now)
-    running = scale_ins.running() if old_drains(fleets, now) else None
+    fleets, held = _fleets(policies, Told(known, recommended), crew, queues, now)
+    fleets = with_launches(fleets, groups, workers, machines, now)
+    running = scale_ins.running() if old_drains((*fleets, *held), now) or any_overdue(fleets, now) else None
     return Observation(now, fleets, held, _strays(strays, known, crew, queues), running)
 
 
@@ -99,17 +114,17 @@ def _crew(found: list[Row], queues: Queues) -> dict[str, Worker]:
 
 def _fleets(
     policies: Iterable[tuple[Group, Policy | HeldFleet]],
-    machines: Mapping[str, Ec2Instance],
+    told: Told,
     crew: Mapping[str, Worker],
     queues: Queues,
     now: datetime,
 ) -> tuple[tuple[Fleet, ...], tuple[HeldFleet, ...]]:
     fleets, held = [], []
     for group, policy in policies:
+        members = tuple(_told_of(instance(i, told.of.get(i.id), crew.get(i.id)), told) for i in group.instances)
         if isinstance(policy, HeldFleet):
-            held.append(policy)
+            held.append(replace(policy, instances=members))
         else:
-            members = tuple(instance(i, machines.get(i.id), crew.get(i.id)) for i in group.instances)
             fleets.append(_fleet(group, policy, members, queues, now))
     return tuple(fleets), tuple(held)
 
@@ -131,6 +146,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
         unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
+        unknown_tags=unknown_tags(group),
     )
 
 
@@ -145,6 +161,10 @@ def instance(member: GroupInstance, machine: Ec2Instance | None, worker: Worker 
     if machine is None:
         return Instance(member.id, member.lifecycle, None, None, worker)
     return Instance(member.id, member.lifecycle, machine.launched_at, machine.state, worker)
+
+
+def _told_of(member: Instance, told: Told) -> Instance:
+    return replace(member, rebalance=True) if member.id in told.recommended else member
 
 
 def _strays(

@@ -19,7 +19,7 @@ BelowPickUp = Annotated[float, Field(gt=0, le=80)]
 class _Tags(BaseModel):
     """The policy tags; an absent one means the default of the contract (section 7)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
 
     workflows: tuple[Slug, ...] = Field(min_length=1)
     backlog_target: int = Field(default=2, ge=1, le=1000)
@@ -30,6 +30,10 @@ class _Tags(BaseModel):
     silent_seconds: Seconds = 300
     drain_look_seconds: BelowPickUp = 3
     drain_limit_seconds: BelowPickUp = 60
+    probe_seconds: Seconds = 600
+    job_timeout_seconds: Seconds = 3600
+    notice_seconds: Seconds = 120
+    end_margin_seconds: Seconds = 15
 
 
 def read_policies(groups: Iterable[Group]) -> list[tuple[Group, Policy | HeldFleet]]:
@@ -81,6 +85,11 @@ def read_policy(group: Group) -> Policy | HeldFleet:
     values = tags.model_dump()
     values["scale_to_zero_seconds"] = values.pop("scale_to_zero_minutes") * 60
     return Policy(min_size=group.min_size, max_size=group.max_size, **values)
+
+
+def unknown_tags(group: Group) -> tuple[str, ...]:
+    """Tags that say `fleet:` and nothing that a policy has, in the order of the alphabet."""
+    return tuple(sorted(f"fleet:{name.replace('_', '-')}" for name in _fleet_tags(group).keys() - _Tags.model_fields))
 
 
 def _fleet_tags(group: Group) -> dict[str, object]:

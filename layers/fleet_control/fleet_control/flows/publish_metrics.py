@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -29,6 +29,13 @@ class MetricSink(Protocol):
     def put(self, points: Iterable[Point]) -> int: ...
 
 
+@dataclass
+class Counted:
+    """The last window whose interruptions this execution environment has added to their Sum."""
+
+    window: Window | None = None
+
+
 @dataclass(frozen=True)
 class Ports:
     """`served_workflows` reads the fleets' own lists of slugs; it raises Blind when AWS cannot be read."""
@@ -38,6 +45,7 @@ class Ports:
     served_workflows: Callable[[], frozenset[str]]
     metrics: MetricSink
     recorder: Recorder
+    counted: Counted = field(default_factory=Counted)
 
 
 def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
@@ -49,8 +57,16 @@ def publish(schedule: MetricsSchedule, ports: Ports) -> dict[str, object]:
         ports.recorder.decision(rule="hold", reason=hold.reason, detail=str(hold), published=0)
         return {"published": 0, "held": hold.reason}
     result = publication(ports.stage, now, window, loads, _served(ports))
+    if window == ports.counted.window:
+        result = replace(result, points=tuple(map(_adding_nothing, result.points)))
     calls = ports.metrics.put(result.points)
+    ports.counted.window = window
     return _record(ports.recorder, result, window, calls)
+
+
+def _adding_nothing(point: Point) -> Point:
+    """A schedule delivers at least once, and a Sum must not be added to twice. Gauges may be told again."""
+    return replace(point, value=0) if point.name == "SpotInterruptionCount" else point
 
 
 def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Window, list[WorkflowLoad]]:

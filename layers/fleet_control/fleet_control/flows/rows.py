@@ -48,4 +48,23 @@ def _drain(row: Row) -> Drain | None:
         reason=str(metadata.get("reason", "")),
         at=row["drain_at"],
         committed=metadata.get("committed") is True,
+        finish_by=_instant(metadata.get("finish_by")),
+        finishing=frozenset(found for found in _list(metadata.get("finishing")) if isinstance(found, int)),
     )
+
+
+def last_jobs(finish_by: datetime, finishing: Iterable[int]) -> dict[str, object]:
+    """What the audit row of an interruption says of the jobs that may still finish; `_drain` reads it."""
+    return {"finish_by": finish_by.isoformat(timespec="seconds"), "finishing": sorted(finishing)}
+
+
+def _instant(raw: object) -> datetime | None:
+    """Naive UTC. The log is append-only and not ours alone: what cannot be read spares nobody."""
+    try:
+        return datetime.fromisoformat(raw).replace(tzinfo=None) if isinstance(raw, str) else None
+    except ValueError:
+        return None
+
+
+def _list(raw: object) -> list[object]:
+    return raw if isinstance(raw, list) else []

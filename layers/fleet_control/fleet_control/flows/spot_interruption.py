@@ -1,87 +1,118 @@
-"""Notices about single instances: a Spot warning, or the end. The machine looks again until nothing is left."""
+"""The `spot_interruption` machine looks at one instance: warned, waited for by its group, or gone.
+
+What it does not live to do, `reconcile` does at its next look.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from datetime import datetime
 
-from fleet_control.act.asg import AutoScaling
-from fleet_control.act.jobs import Jobs
-from fleet_control.act.machines import Machine
-from fleet_control.act.workers import Workers
-from fleet_control.decide.losses import Requeue, requeue_all
-from fleet_control.decide.model import INSTANCE_TERMINATED, SPOT_INTERRUPTION
-from fleet_control.errors import Hold
+from fleet_control.decide import hook
+from fleet_control.decide.finish import Outlook, outlooks
+from fleet_control.decide.losses import Requeue, of_warned, requeue_all
+from fleet_control.decide.model import INSTANCE_TERMINATED, SPOT_INTERRUPTION, Lease, Worker
 from fleet_control.flows import rows
-from fleet_control.messages.eventbridge import InstanceStateChange, InterruptionWarning
+from fleet_control.flows.hooks import HookPorts, give
+from fleet_control.flows.notices import Ports, told
 from fleet_control.messages.tasks import InterruptionTask, Notice
-from fleet_control.telemetry import Recorder
-
-LOOK_SECONDS = 5
-MAX_LOOKS = 25
-"""Five seconds apart for the two minutes of a warning: a poll under way can still lease a job after the drain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    jobs: Jobs
-    workers: Workers
-    groups: AutoScaling
-    machine: Machine
-    recorder: Recorder
-
-
-def receive(ports: Ports, event: InterruptionWarning | InstanceStateChange) -> dict[str, object]:
-    """Start one execution for this instance and notice. Every instance of the account comes by here."""
-    instance_id, kind = event.instance_id, event.notice
-    if not _is_ours(ports, instance_id, kind):
-        return _told(ports, (instance_id, kind), "ignored", "no worker, lease or group of ours knows the instance")
-    notice = {
-        "instance_id": instance_id,
-        "kind": kind,
-        "looks": 0,
-        "max_looks": MAX_LOOKS,
-        "look_seconds": LOOK_SECONDS,
-    }
-    started = ports.machine.start(f"{instance_id}-{kind}", {"notice": notice})
-    return _told(ports, (instance_id, kind), "started" if started else "duplicate", f"{kind} notice")
 
 
 def respond(ports: Ports, task: InterruptionTask) -> dict[str, object]:
     """One look at the instance: stop its polls, give its jobs back. Safe to repeat."""
     notice = task.notice
-    row = ports.workers.one(notice.instance_id)
-    row_id = row["id"] if row else None
-    if row_id is not None and notice.kind != "terminated":
-        ports.workers.mark_interrupted(row_id, notice.instance_id, _reason(notice))
-    requeued = [lost for lost in _losses(ports, notice) if _requeue(ports, lost, row_id)]
-    if row_id is not None and notice.kind == "terminated":
-        ports.workers.remove(row_id, notice.instance_id)
-    again = notice.kind == "interruption" and notice.looks + 1 < notice.max_looks
-    _told(ports, (notice.instance_id, notice.kind), "responded", _summary(requeued), *requeued)
+    if notice.kind == "terminating":
+        return _answer_hook(ports, notice)
+    if notice.kind == "interruption":
+        return _warned(ports, notice)
+    return _gone(ports, notice)
+
+
+def _warned(ports: Ports, notice: Notice) -> dict[str, object]:
+    """Polls are stopped at once; what cannot end in time is given back at once, the rest shortly before the end."""
+    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
+    seen: tuple[Outlook, ...] = ()
+    if worker is None or worker.drain is None or worker.drain.reason != SPOT_INTERRUPTION:
+        seen = _outlooks(ports, notice, now)
+        worker = _marked(ports, notice, worker, seen)
+    if worker is None or worker.drain is None:
+        lost = requeue_all(_leases(ports, notice.instance_id), SPOT_INTERRUPTION, now)
+    else:
+        lost = of_warned(worker.drain, worker.leases, now)
+    return _responded(ports, notice, lost, worker, seen=seen, again=notice.looks + 1 < notice.max_looks)
+
+
+def _outlooks(ports: Ports, notice: Notice, now: datetime) -> tuple[Outlook, ...]:
+    leases = ports.workers.leases(notice.instance_id)
+    if not leases or notice.finish_by is None:
+        return ()
+    slugs = {row["id"]: row["slug"] for row in ports.jobs.workflows()}
+    workflows = sorted({row["workflow_id"] for row in leases} & slugs.keys())
+    durations = {slugs[key]: found for key, found in ports.jobs.durations(workflows).items()}
+    leased_at = ports.jobs.leased_at([row["id"] for row in leases])
+    return outlooks([rows.lease(row, slugs) for row in leases], leased_at, durations, notice.finish_by, now)
+
+
+def _marked(ports: Ports, notice: Notice, worker: Worker | None, seen: Iterable[Outlook]) -> Worker | None:
+    """The worker as it stands after the mark, whoever made it: another look may have been quicker."""
+    if worker is None:
+        return None
+    finishing = [outlook.lease.dispatch_id for outlook in seen if outlook.finishes]
+    details = rows.last_jobs(notice.finish_by, finishing) if notice.finish_by else {}
+    ports.workers.mark_interrupted(worker.row_id, notice.instance_id, SPOT_INTERRUPTION, details)
+    return _worker(ports, notice.instance_id)
+
+
+def _answer_hook(ports: Ports, notice: Notice) -> dict[str, object]:
+    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
+    limits = hook.Limits(notice.drain_limit_seconds, notice.job_timeout_seconds, notice.end_margin_seconds)
+    answer = hook.answer(notice.instance_id, worker, limits, notice.polled_at, now)
+    requeued = give(HookPorts(ports.jobs, ports.workers, ports.groups), notice.group, answer)
+    outcome = "let go" if answer.goes else "waits"
+    told(ports, (notice.instance_id, notice.kind), outcome, answer.reason, *answer.requeue)
+    polled_at = answer.polled_at or notice.polled_at
+    return _next(notice.model_copy(update={"polled_at": polled_at}), again=not answer.goes, requeued=requeued)
+
+
+def _gone(ports: Ports, notice: Notice) -> dict[str, object]:
+    worker, now = _worker(ports, notice.instance_id), ports.jobs.now()
+    if worker is not None and notice.kind == "shutting-down":
+        ports.workers.mark_interrupted(worker.row_id, notice.instance_id, INSTANCE_TERMINATED)
+    lost = requeue_all(_leases(ports, notice.instance_id), INSTANCE_TERMINATED, now)
+    answer = _responded(ports, notice, lost, worker, again=False)
+    if worker is not None and notice.kind == "terminated":
+        ports.workers.remove(worker.row_id, notice.instance_id)
+    return answer
+
+
+def _worker(ports: Ports, instance_id: str) -> Worker | None:
+    row = ports.workers.one(instance_id)
+    return None if row is None else rows.worker(row, _leases(ports, instance_id))
+
+
+def _leases(ports: Ports, instance_id: str) -> list[Lease]:
+    return [rows.lease(row, {}) for row in ports.workers.leases(instance_id)]
+
+
+def _responded(
+    ports: Ports,
+    notice: Notice,
+    lost: Iterable[Requeue],
+    worker: Worker | None,
+    *,
+    seen: Iterable[Outlook] = (),
+    again: bool,
+) -> dict[str, object]:
+    row_id = worker.row_id if worker else None
+    requeued = [one for one in lost if _requeue(ports, one, row_id)]
+    figures = [outlook.figures() for outlook in seen]
+    told(ports, (notice.instance_id, notice.kind), "responded", _summary(requeued), *requeued, figures=figures)
+    return _next(notice, again=again, requeued=len(requeued))
+
+
+def _next(notice: Notice, *, again: bool, requeued: int) -> dict[str, object]:
     updated = notice.model_copy(update={"looks": notice.looks + 1})
-    return {"notice": updated.model_dump(mode="json"), "next": "wait" if again else "done", "requeued": len(requeued)}
-
-
-def _is_ours(ports: Ports, instance_id: str, kind: str) -> bool:
-    try:
-        if ports.workers.one(instance_id) is not None or ports.workers.leases(instance_id):
-            return True
-    except Hold:
-        # Two minutes are short: the machine repeats its looks from the first second on, this delivery after one minute.
-        if ports.groups.group_of(instance_id) is None:
-            raise
-        return True
-    # Warned before it has registered: its first poll must find it drained.
-    return kind == "interruption" and ports.groups.group_of(instance_id) is not None
-
-
-def _reason(notice: Notice) -> str:
-    return SPOT_INTERRUPTION if notice.kind == "interruption" else INSTANCE_TERMINATED
-
-
-def _losses(ports: Ports, notice: Notice) -> list[Requeue]:
-    leases = [rows.lease(row, {}) for row in ports.workers.leases(notice.instance_id)]
-    return requeue_all(leases, _reason(notice), ports.jobs.now())
+    return {"notice": updated.model_dump(mode="json"), "next": "wait" if again else "done", "requeued": requeued}
 
 
 def _requeue(ports: Ports, lost: Requeue, row_id: int | None) -> bool:
@@ -91,17 +122,4 @@ def _requeue(ports: Ports, lost: Requeue, row_id: int | None) -> bool:
 
 def _summary(requeued: list[Requeue]) -> str:
     jobs = ", ".join(str(lost.lease.dispatch_id) for lost in requeued)
-    return f"requeued {jobs}" if jobs else "it held no job"
-
-
-def _told(ports: Ports, notice: tuple[str, str], outcome: str, reason: str, *requeued: Requeue) -> dict[str, object]:
-    instance_id, kind = notice
-    ports.recorder.decision(
-        fleet="*",
-        rule=f"spot {kind}",
-        reason=reason,
-        outcome=outcome,
-        instance_id=instance_id,
-        requeued=[lost.lease.dispatch_id for lost in requeued],
-    )
-    return {"outcome": outcome, "reason": reason, "instance_id": instance_id}
+    return f"requeued {jobs}" if jobs else "nothing to give back"

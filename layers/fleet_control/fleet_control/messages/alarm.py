@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json
+from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter
+
+from fleet_control.messages.parse import parse
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore", populate_by_name=True)
 
 
 class Dimension(_Model):
@@ -58,3 +60,8 @@ class AlarmNotification(_Model):
     def names(self) -> frozenset[str]:
         """The workflows they are about; an alarm that says none stands for itself."""
         return frozenset(alarm.dimension("WorkflowSlug") or alarm.name for alarm in self.alarms)
+
+
+def parse_alarm(event: Any) -> AlarmNotification:
+    """Raises BadEvent, UnknownEvent."""
+    return parse(TypeAdapter(AlarmNotification), (AlarmNotification,), event)

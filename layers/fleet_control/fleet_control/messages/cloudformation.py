@@ -18,7 +18,7 @@ Properties = TypeVar("Properties", bound=BaseModel)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore", populate_by_name=True)
 
 
 class CustomResourceRequest(_Model):

@@ -14,7 +14,7 @@ InstanceId = Annotated[str, Field(pattern=r"^i-[0-9a-f]{8,17}$")]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore", populate_by_name=True)
 
 
 class _Event(_Model):
@@ -43,6 +43,26 @@ class InterruptionWarning(_Event):
     @property
     def notice(self) -> str:
         return "interruption"
+
+
+class RebalanceDetail(_Model):
+    instance_id: InstanceId = Field(alias="instance-id")
+
+
+class RebalanceRecommendation(_Event):
+    """EC2 expects to want the instance back: long before a warning, with it, or never; often a whole pool at once."""
+
+    source: Literal["aws.ec2"]
+    detail_type: Literal["EC2 Instance Rebalance Recommendation"] = Field(alias="detail-type")
+    detail: RebalanceDetail
+
+    @property
+    def instance_id(self) -> str:
+        return self.detail.instance_id
+
+    @property
+    def notice(self) -> str:
+        return "rebalance"
 
 
 class StateDetail(_Model):
@@ -87,6 +107,29 @@ class GroupEvent(_Event):
     @property
     def names(self) -> frozenset[str]:
         return frozenset({self.detail.group})
+
+
+class TerminateActionDetail(_Model):
+    group: str = Field(alias="AutoScalingGroupName")
+    hook: str = Field(alias="LifecycleHookName")
+    instance_id: InstanceId = Field(alias="EC2InstanceId")
+    transition: Literal["autoscaling:EC2_INSTANCE_TERMINATING"] = Field(alias="LifecycleTransition")
+
+
+class TerminateAction(_Event):
+    """A group wants an instance gone, whatever the cause, and waits for the answer of its terminate hook."""
+
+    source: Literal["aws.autoscaling"]
+    detail_type: Literal["EC2 Instance-terminate Lifecycle Action"] = Field(alias="detail-type")
+    detail: TerminateActionDetail
+
+    @property
+    def instance_id(self) -> str:
+        return self.detail.instance_id
+
+    @property
+    def notice(self) -> str:
+        return "terminating"
 
 
 class JobDetail(_Model):

@@ -14,7 +14,7 @@ from fleet_control.messages.parse import explain
 class MetricsSchedule(BaseModel):
     """`period_seconds` is the schedule's own rate. `time`, where the rule passes it on, is when the event was due."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
 
     period_seconds: int = Field(ge=1, le=3600)
     time: AwareDatetime | None = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, TypeAdapter
+
+from fleet_control.messages.parse import parse
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
 
 
 class Tick(_Model):
@@ -37,21 +39,44 @@ class DrainOnItsWay(_Model):
     polled_at: NaiveDatetime | None = None
 
 
+class OverdueOnItsWay(_Model):
+    """An instance that had not registered by its deadline: it has neither row nor drain. Looked at from `since` (naive
+    UTC) for `limit_seconds`; its group launches another where desired is kept."""
+
+    instance_id: str
+    group: str
+    since: NaiveDatetime
+    keep_desired: bool
+    look_seconds: int = Field(gt=0)
+    limit_seconds: float = Field(ge=0)
+
+
 class ScaleInTask(_Model):
     """A step of `scale_in`; answered with `{"drain": …, "next": "wait|terminate|release|done", "reason": …}`."""
 
     step: Literal["look", "terminate", "release"]
-    drain: DrainOnItsWay
+    drain: DrainOnItsWay | OverdueOnItsWay
 
 
 class Notice(_Model):
-    """One notice about one instance. `looks` counts up to `max_looks`, `look_seconds` apart."""
+    """One notice about one instance. `looks` counts up, `look_seconds` apart: to `max_looks` after a warning, and
+    without a bound of its own while a group waits for its terminate hook (`terminating`).
+
+    `finish_by` (naive UTC) is until when a warned worker's job may run; `group` and the limits (seconds) are those of a
+    `terminating` instance; `polled_at` (naive UTC) is the first poll seen after its drain.
+    """
 
     instance_id: str
-    kind: Literal["interruption", "shutting-down", "terminated"]
+    kind: Literal["interruption", "terminating", "shutting-down", "terminated"]
     looks: int = 0
     max_looks: int
     look_seconds: int = Field(gt=0)
+    finish_by: NaiveDatetime | None = None
+    group: str = ""
+    drain_limit_seconds: float = Field(default=60, ge=0)
+    job_timeout_seconds: float = Field(default=3600, ge=0)
+    end_margin_seconds: float = Field(default=15, ge=0)
+    polled_at: NaiveDatetime | None = None
 
 
 class InterruptionTask(_Model):
@@ -87,3 +112,8 @@ class RolloutTask(_Model):
 
     step: Literal["look"]
     rollout: Rollout
+
+
+def parse_scale_in(event: Any) -> ScaleInTask:
+    """Raises BadEvent, UnknownEvent."""
+    return parse(TypeAdapter(ScaleInTask), (ScaleInTask,), event)

@@ -32,6 +32,7 @@ def identity(name_property: str, service: str, path: str, ref: str = "{name}") -
 
 IDENTITIES = {
     "AWS::AutoScaling::AutoScalingGroup": identity("AutoScalingGroupName", "autoscaling", "autoScalingGroup:{name}"),
+    "AWS::Events::Rule": identity("Name", "events", "rule/{name}"),
     "AWS::IAM::Role": Identity("RoleName", "{name}", f"arn:aws:iam::{ACCOUNT}:role/{{name}}"),
     "AWS::Lambda::Function": identity("FunctionName", "lambda", "function:{name}"),
     "AWS::Logs::LogGroup": identity("LogGroupName", "logs", "log-group:{name}:*"),

@@ -19,9 +19,9 @@ from moto import mock_aws
 
 from lab.certificates import Certificates, issue_certificates
 from lab.cloud.custom import response_desk
-from tests.contract.handlers import Context, load
 
 from . import hosts
+from .handlers import Context, load
 
 PASSWORD = "hunter2"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:bp-staging-scale-in"
@@ -53,6 +53,7 @@ def aim(monkeypatch: pytest.MonkeyPatch, ours: Certificates) -> Iterator[Aim]:
     monkeypatch.setattr(module, "SOCKET_SECONDS", 0.3)
     variables = {"STAGE": "staging", "DB_SECRET_ID": "/bp/staging/rds/fleet-control", "DB_CA_FILE": str(ours.ca_file)}
     variables |= {"SCALE_IN_MACHINE_ARN": MACHINE, "SPOT_INTERRUPTION_MACHINE_ARN": MACHINE, "FLEET_WORKER_LIMIT": "5"}
+    variables |= {"DEAD_LETTERS_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/letters"}
     variables |= {"AWS_ACCESS_KEY_ID": "t", "AWS_SECRET_ACCESS_KEY": "t", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

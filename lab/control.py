@@ -43,10 +43,12 @@ class Control:
 
 
 def granted(wishes: Mapping[str, Wish], name: str, arguments: Mapping[str, Any]) -> tuple[int, str]:
-    """Status and text; what the world refuses is the asker's mistake, told in its words."""
+    """Status and text; what the world refuses is told in its own words."""
+    if name not in wishes:
+        return 400, f"{name}: nobody grants that here, only {', '.join(wishes)}"
     try:
         return 200, wishes[name](**arguments)
-    except (KeyError, LookupError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the asker hears of it and the world goes on
         return 400, f"{name}: {error}"
 
 

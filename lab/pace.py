@@ -48,6 +48,7 @@ SCALED = (  # what, as deployed, here; names in braces are those of `defaults`
     ("worker: boot, poll, heartbeat", "minutes, {poll_seconds} s, {heartbeat_seconds} s",
      f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
     ("one job", "a minute or more", "2 to 7 s"),
+    ("environments of functions", "cold if rarely used", "warm when the story begins"),
 )  # fmt: skip
 
 

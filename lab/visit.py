@@ -99,12 +99,12 @@ class Visit:
         return f"submitted {', '.join(map(str, numbers))}{'' if quiet else ', JobQueued sent'}"
 
     def interrupt(self, instance: str = "") -> str:
-        chosen = instance or self._busy()
+        chosen = self._chosen(instance)
         self.world.interrupt(chosen, NOTICE_SECONDS)
         return f"{chosen} is warned and will be gone in {NOTICE_SECONDS:.0f} s"
 
     def kill(self, instance: str = "") -> str:
-        chosen = instance or self._busy()
+        chosen = self._chosen(instance)
         self.world.kill(chosen)
         return f"{chosen} is gone"
 
@@ -119,6 +119,11 @@ class Visit:
             name, desired = group["AutoScalingGroupName"], group["DesiredCapacity"]
             lines.append(f"{name:<32}desired {desired}  {states or 'no instances'}")
         return "\n".join(lines)
+
+    def _chosen(self, instance: str) -> str:
+        if instance and instance not in self.world.instances():
+            raise ValueError(f"no instance {instance!r} is there; `look` shows them")
+        return instance or self._busy()
 
     def _busy(self) -> str:
         """A busy instance, else any that is in service."""
@@ -152,7 +157,7 @@ The control plane runs; every fleet is at zero. In another terminal, in this dir
              aws --endpoint-url {endpoint} --region us-east-1 autoscaling describe-auto-scaling-groups
   database   MYSQL_PWD={database.root.password} {login} --ssl-ca={database.ca_file} bp
   records    {visit.run}/journal.jsonl, {visit.run}/logs/
-  debugging  sam local invoke ReconcileFunction -e events/reconcile_tick.json --env-vars events/local-env.json
+  debugging  .venv/bin/sam local invoke ReconcileFunction -e events/reconcile_tick.json --env-vars events/local-env.json
              (docs/debugging.md)
 
 Ctrl-C stops everything. What happens:

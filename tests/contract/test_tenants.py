@@ -188,3 +188,19 @@ def test_grants_beyond_the_list_are_taken_away(tenants: TenantDatabases, first_d
     assert tenants.revoke_surplus(CENTRAL) == ()
     with closing(as_user(first_day)) as session:
         assert session.execute("UPDATE ai_job_dispatches SET status = 'queued' WHERE id = 1") == 0
+
+
+@pytest.mark.parametrize("target", ["*.*", "`bp`.*", "`bp`.`workflows`"])
+@pytest.mark.parametrize("privilege", ["SELECT", "USAGE"])
+def test_the_right_to_pass_grants_on_is_taken_away(
+    tenants: TenantDatabases, first_day: MariaDb, target: str, privilege: str
+) -> None:
+    ready(tenants, first_day)
+    with first_day.connect() as root, root.cursor() as cursor:
+        cursor.execute(f"GRANT {privilege} ON {target} TO {USER} WITH GRANT OPTION")
+        assert f"GRANT OPTION on {target}" in tenants.revoke_surplus(CENTRAL)
+        cursor.execute(f"SHOW GRANTS FOR {USER}")
+        assert not [row for row in cursor.fetchall() if "GRANT OPTION" in str(row)]
+    assert tenants.revoke_surplus(CENTRAL) == ()
+    with closing(as_user(first_day)) as session:
+        assert session.query("SELECT slug FROM workflows") == []

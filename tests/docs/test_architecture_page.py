@@ -77,25 +77,25 @@ def of_type(stacks: dict[str, Template], *kinds: str) -> Iterator[tuple[str, dic
         yield from ((name, r["Properties"]) for name, r in stack.items() if r["Type"] in kinds)
 
 
+KINDS = {"function": "FunctionName", "stateMachine": "StateMachineName", "sns": "TopicName", "sqs": "QueueName"}
+"""Property that names a resource, by what stands in its ARN: the service, or the type after it."""
+
+
 def named(stacks: dict[str, Template]) -> dict[str, str]:
-    """Logical id by the name at the end of an ARN."""
-    keys = ("FunctionName", "StateMachineName", "TopicName")
-    found = of_type(stacks, "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine", "AWS::SNS::Topic")
-    by_name = {f"{kind_of(p)}:{p[key]}": name for name, p in found for key in keys if key in p}
-    assert len(by_name) > 10
+    """Logical id by kind and the name at the end of an ARN."""
+    every = [
+        (name, r.get("Properties", {})) for stack in stacks.values() for name, r in stack.items() if r["Type"] in DRAWN
+    ]
+    by_name = {f"{kind}:{p[key]}": name for name, p in every for kind, key in KINDS.items() if key in p}
+    assert {found.split(":")[0] for found in by_name} == set(KINDS)
     return by_name
 
 
-def kind_of(properties: dict[str, Any]) -> str:
-    return next(kind for kind, key in KINDS.items() if key in properties)
-
-
-KINDS = {"function": "FunctionName", "stateMachine": "StateMachineName", "sns": "TopicName"}
-
-
 def id_of(stacks: dict[str, Template], arn: str) -> str:
-    kind = "sns" if ":sns:" in arn else arn.split(":")[5]
-    return named(stacks)[f"{kind}:{arn.rsplit(':', 1)[-1]}"]
+    """A function may be told by its name alone."""
+    parts = arn.split(":")
+    kind = next((part for part in (*parts[2:3], *parts[5:6]) if part in KINDS), "function")
+    return named(stacks)[f"{kind}:{parts[-1]}"]
 
 
 def test_every_box_is_a_resource_in_its_frames_stack(stacks: dict[str, Template]) -> None:
@@ -120,8 +120,8 @@ def test_arrows_lead_from_and_to_what_is_drawn() -> None:
 
 
 def wired(stacks: dict[str, Template]) -> Edges:
-    """What the templates connect: rules, schedules, subscriptions, alarms, machines, custom resources, permissions."""
-    return {*rules(stacks), *topics(stacks), *machines(stacks), *customs(stacks), *permitted(stacks)}
+    """What the templates connect: rules, schedules, queues, subscriptions, alarms, machines, customs, rights."""
+    return {*rules(stacks), *queues(stacks), *topics(stacks), *machines(stacks), *customs(stacks), *permitted(stacks)}
 
 
 def rules(stacks: dict[str, Template]) -> Iterator[tuple[str, str]]:
@@ -129,6 +129,11 @@ def rules(stacks: dict[str, Template]) -> Iterator[tuple[str, str]]:
         sources = rule.get("EventPattern", {}).get("source", ["clock"])
         for target in rule["Targets"]:
             yield from ((source.replace(".", "_"), id_of(stacks, target["Arn"])) for source in sources)
+
+
+def queues(stacks: dict[str, Template]) -> Iterator[tuple[str, str]]:
+    for _, mapping in of_type(stacks, "AWS::Lambda::EventSourceMapping"):
+        yield id_of(stacks, mapping["EventSourceArn"]), id_of(stacks, mapping["FunctionName"])
 
 
 def topics(stacks: dict[str, Template]) -> Iterator[tuple[str, str]]:
@@ -169,8 +174,10 @@ def test_every_connection_of_the_templates_is_an_arrow(stacks: dict[str, Templat
 
 
 def test_no_arrow_of_these_kinds_is_invented(stacks: dict[str, Template]) -> None:
-    """From events, schedules, topics and machines, and to machines: what the templates do not connect is not drawn."""
-    heads = {name for name, _ in of_type(stacks, "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")}
+    """From events, schedules, queues, topics and machines, and to machines: only what the templates connect."""
+    heads = {
+        name for name, _ in of_type(stacks, "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
+    }
     tails = {name for name, _ in of_type(stacks, "AWS::StepFunctions::StateMachine")}
     senders = {"bp_backend", "aws_ec2", "aws_autoscaling", "aws_ssm", "clock"}
     drawn = {(a, b) for a, b in arrows() if a in heads | senders or b in tails}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.artifacts import ARCHITECTURES, Build
+from lab.artifacts import ARCHITECTURES, ROOT, Build
 
 MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
 LIMITS = {"DependenciesLayer": 12_000_000, "FleetControlLayer": 200_000}
@@ -48,6 +48,13 @@ def zipped(folder: Path, into: Path) -> int:
     return into.stat().st_size
 
 
+def test_the_layer_brings_all_that_is_pinned(builds: Callable[[str], Build], architecture: str) -> None:
+    folders = (builds(architecture).folder / "DependenciesLayer/python").glob("*.dist-info")
+    pins = (ROOT / "layers/dependencies/requirements.txt").read_text().splitlines()
+    installed = {folder.name.split("-")[0] for folder in folders}
+    assert installed == {line.split("==")[0].replace("-", "_") for line in pins if "==" in line}
+
+
 def test_the_sdk_is_left_to_the_runtime(builds: Callable[[str], Build], architecture: str) -> None:
     shipped = {path.name for path in (builds(architecture).folder / "DependenciesLayer/python").iterdir()}
     assert shipped.isdisjoint({"boto3", "botocore", "s3transfer", "awslambdaric", "pip", "bin"})
@@ -71,7 +78,16 @@ def test_certificates_lie_where_every_function_looks(builds: Callable[[str], Bui
     variables = build.template["Globals"]["Function"]["Environment"]["Variables"]
     path = Path(variables["DB_CA_FILE"])
     assert path.parts[:2] == ("/", "opt")
-    assert "BEGIN CERTIFICATE" in (build.folder / "DependenciesLayer" / path.relative_to("/opt")).read_text()
+    shipped = (build.folder / "DependenciesLayer" / path.relative_to("/opt")).read_bytes()
+    assert shipped == (ROOT / "layers/dependencies/rds-ca-bundle.pem").read_bytes()
+
+
+def test_every_path_that_a_variable_names_is_shipped(builds: Callable[[str], Build], architecture: str) -> None:
+    build = builds(architecture)
+    variables = build.template["Globals"]["Function"]["Environment"]["Variables"].values()
+    named = [Path(value).relative_to("/opt") for value in variables if str(value).startswith("/opt/")]
+    assert named
+    assert [path for path in named if not any((build.folder / layer / path).exists() for layer in LIMITS)] == []
 
 
 def test_functions_are_nothing_but_their_own_code(builds: Callable[[str], Build], architecture: str) -> None:

@@ -1,11 +1,9 @@
-"""`sam validate` and `sam build` as a deployment runs them, and what the built layers hold."""
+"""`sam validate` and the linters as a deployment runs them, and what a deployment is told. Builds: tests/package."""
 
 import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,45 +13,12 @@ from lab.artifacts import KEPT_HERE
 from .conftest import ROOT
 
 TOOLS = Path(sys.executable).parent
-MACHINES = {"arm64": ("aarch64", 0xB7), "x86_64": ("x86_64", 0x3E)}  # name of the wheel, e_machine of an ELF header
 
 
-def run(*command: str, path: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    tools = os.pathsep.join(filter(None, [str(TOOLS), path, os.environ["PATH"]]))
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    tools = os.pathsep.join([str(TOOLS), os.environ["PATH"]])
     environment = os.environ | KEPT_HERE | {"PATH": tools, "AWS_DEFAULT_REGION": "us-east-1"} | variables
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="session")
-def python313() -> str:
-    found = run(str(ROOT / "scripts/python313.sh"))
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def build(python313: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Builds for an architecture, once."""
-
-    @cache
-    def sam_build(architecture: str) -> Path:
-        folder = tmp_path_factory.mktemp("built") / "build"
-        parameters = ("--parameter-overrides", f"Architecture={architecture}", "--build-dir", str(folder))
-        result = run("sam", "build", "--language-extensions", *parameters, path=python313)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return folder
-
-    return sam_build
-
-
-@pytest.fixture(params=["arm64", "x86_64"])
-def built(request: pytest.FixtureRequest, build: Callable[[str], Path]) -> Path:
-    return build(request.param)
-
-
-def elf_machine(path: Path) -> int:
-    return int.from_bytes(path.read_bytes()[18:20], "little")
 
 
 def test_template_is_valid() -> None:
@@ -82,32 +47,6 @@ def test_templates_are_free_of_errors_and_warnings() -> None:
 @pytest.mark.parametrize("path", ["template.yaml", *(f"stacks/{p.name}" for p in (ROOT / "stacks").glob("*.yaml"))])
 def test_a_template_stays_short_enough_to_read(path: str) -> None:
     assert len((ROOT / path).read_text().splitlines()) < 400
-
-
-@pytest.mark.parametrize("architecture", MACHINES)
-def test_every_binary_of_the_layer_is_of_the_architecture(build: Callable[[str], Path], architecture: str) -> None:
-    name, machine = MACHINES[architecture]
-    libraries = sorted((build(architecture) / "DependenciesLayer/python").rglob("*.so"))
-    assert [library.parent.name for library in libraries] == ["pydantic_core", "wrapt"]
-    assert all(f"-{name}-" in library.name and elf_machine(library) == machine for library in libraries)
-
-
-def test_layer_brings_all_that_is_pinned_and_leaves_the_sdk_to_the_runtime(built: Path) -> None:
-    folders = (built / "DependenciesLayer/python").glob("*.dist-info")
-    installed = {folder.name.split("-")[0] for folder in folders}
-    pins = (ROOT / "layers/dependencies/requirements.txt").read_text().splitlines()
-    assert installed == {line.split("==")[0].replace("-", "_") for line in pins if "==" in line}
-    assert not {"boto3", "botocore"} & installed
-
-
-def test_certificates_lie_where_the_functions_look(built: Path) -> None:
-    shipped = (built / "DependenciesLayer/certificates/rds-ca-bundle.pem").read_bytes()
-    assert shipped == (ROOT / "layers/dependencies/rds-ca-bundle.pem").read_bytes()
-
-
-def test_functions_are_their_own_code_and_the_package_is_the_layer(built: Path) -> None:
-    assert {path.name for path in (built / "ReconcileFunction").iterdir()} == {"app.py"}
-    assert (built / "FleetControlLayer/python/fleet_control/settings.pyc").is_file()
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])

@@ -105,17 +105,13 @@ def counted() -> set[str]:
     return set(re.findall(r'(?:count|duration|gauge)\("(\w+)"', text))
 
 
-NOT_YET = {"CapacityBlockedSeconds", "LaunchBreakerOpen"}
-"""Said by reconcile once it watches launches; a search shows nothing until then."""
-
-
 def test_health_metrics_of_the_dashboard_are_ones_that_the_code_counts(board: list[Widget]) -> None:
     text = json.dumps(board)
     direct = set(re.findall(r'"FleetControl", "(\w+)"', text))
     searched = [m for found in re.findall(r"\{FleetControl[\w,]*\}[^']*MetricName=\((.+?)\)", text) for m in [found]]
     named = direct | {name for found in searched for name in re.findall(r"\w+", found) if name != "OR"}
     assert {"Decisions", "Holds", "Errors", "RequeueSeconds"} <= named
-    assert named - counted() - NOT_YET == set()
+    assert named - counted() == set()
 
 
 ALARMS = {

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pymysql
 
-from fleet_control.act.database import Database
+from fleet_control.act.database import Database, Row
 from fleet_control.errors import BadEvent, FleetControlError, SchemaNotMigrated
 
 USER = "fleet_control"
@@ -40,16 +40,17 @@ GRANTS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 # What the user holds beyond GRANTS, whoever gave it: an older release, or somebody in a hurry. Names come quoted.
 _HELD = """
-SELECT privilege_type AS privilege, '*.*' AS target, NULL AS col
-FROM information_schema.user_privileges WHERE grantee = %(grantee)s AND privilege_type <> 'USAGE'
-UNION ALL SELECT privilege_type, CONCAT('`', REPLACE(table_schema, '`', '``'), '`.*'), NULL
+SELECT privilege_type AS privilege, '*.*' AS target, NULL AS col, is_grantable = 'YES' AS may_be_passed_on
+FROM information_schema.user_privileges WHERE grantee = %(grantee)s
+UNION ALL SELECT privilege_type, CONCAT('`', REPLACE(table_schema, '`', '``'), '`.*'), NULL, is_grantable = 'YES'
 FROM information_schema.schema_privileges WHERE grantee = %(grantee)s
 UNION ALL SELECT privilege_type,
-       CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'), NULL
+       CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'), NULL,
+       is_grantable = 'YES'
 FROM information_schema.table_privileges WHERE grantee = %(grantee)s
 UNION ALL SELECT privilege_type,
        CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'),
-       REPLACE(column_name, '`', '``')
+       REPLACE(column_name, '`', '``'), is_grantable = 'YES'
 FROM information_schema.column_privileges WHERE grantee = %(grantee)s
 """
 
@@ -96,8 +97,7 @@ class TenantDatabases:
 
     def revoke_surplus(self, central: str) -> tuple[str, ...]:
         """Takes away whatever the user holds beyond GRANTS; gives what that was."""
-        rows = self._database.query(_HELD, {"grantee": _GRANTEE})
-        held: set[Held] = {(row["privilege"], row["target"], row["col"]) for row in rows}
+        held = _held(self._database.query(_HELD, {"grantee": _GRANTEE}))
         surplus = sorted(held - _wanted(central), key=str)
         for privilege, target, column in surplus:
             what = _clause(privilege, (column,) if column else ())
@@ -114,6 +114,12 @@ def _quoted(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadEvent(f"{name!r} is no database name: it must match ^{_NAME.pattern}$")
     return f"`{name}`"
+
+
+def _held(rows: list[Row]) -> set[Held]:
+    """USAGE means none. The right to pass privileges on is one of its target, whatever row tells of it."""
+    passed_on: set[Held] = {("GRANT OPTION", row["target"], None) for row in rows if row["may_be_passed_on"]}
+    return passed_on | {(r["privilege"], r["target"], r["col"]) for r in rows if r["privilege"] != "USAGE"}
 
 
 def _clause(privilege: str, columns: tuple[str, ...]) -> str:

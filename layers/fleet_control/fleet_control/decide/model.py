@@ -158,8 +158,6 @@ class Instance:
     worker: Worker | None = None
     rebalance: bool = False
     """EC2 recommends to replace it (tag `fleet:rebalance-recommended`)."""
-    registered_before: bool = False
-    """The audit log knows a registration of it, whatever became of the worker's row."""
 
     @property
     def is_going(self) -> bool:

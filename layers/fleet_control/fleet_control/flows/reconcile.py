@@ -49,7 +49,7 @@ class Result:
     reason: str = ""
     fleets: int = 0
     held: int = 0
-    failures: int = field(default=0)
+    failures: int = 0
     unknown: int = 0
     unknown_workflows: int = 0
     blocked: dict[str, float] = field(default_factory=dict)
@@ -57,10 +57,6 @@ class Result:
     breakers: tuple[str, ...] = ()
     """Fleets whose launches never register: their breaker is open."""
     unknown_tags: int = 0
-
-    @property
-    def healthy(self) -> bool:
-        return self.outcome != "hold" and not self.failures
 
 
 def reconcile(ports: Ports, trigger: str, about: frozenset[str] = frozenset()) -> Result:
@@ -172,8 +168,11 @@ def _set_desired(groups: AutoScaling, fleet: Fleet, desired: int, *, bounded: bo
 def clean_up(ports: Ports, losses: Losses) -> int:
     """Requeue before the row goes: the row is what tells that there was something to requeue. Number of failures."""
     rows = {worker.instance_id: worker.row_id for worker in losses.remove}
-    failures = sum(not _requeued(ports, lost, rows.get(lost.lease.worker_id)) for lost in losses.requeue)
-    return failures + sum(not _removed(ports, worker) for worker in losses.remove if not failures)
+    kept = [
+        lost.lease.worker_id for lost in losses.requeue if not _requeued(ports, lost, rows.get(lost.lease.worker_id))
+    ]
+    # A job that cannot be given back keeps the row of its own worker, and nobody else's.
+    return len(kept) + sum(not _removed(ports, w) for w in losses.remove if w.instance_id not in kept)
 
 
 def _requeued(ports: Ports, lost: Requeue, row_id: int | None) -> bool:

@@ -146,11 +146,7 @@ class Exercise:
         self._always(SWAP, 1)
         self._until(lambda: self._registered(SWAP), "the wanted instance registers")
         [old] = self._members(SWAP)
-        clients = self._world.cloud.client
-        images = clients("ec2").describe_images(Owners=["amazon"])["Images"]
-        clients("ssm").put_parameter(
-            Name=f"/bp/{STAGE}/ami/{SWAP}", Value=images[-1]["ImageId"], Type="String", Overwrite=True
-        )
+        self._world.ship_image(SWAP, broken=True)  # workers of this world start on any image
         self._world.invoke("ami-rollout", {"step": "survey"})
         self._until(lambda: old not in self._members(SWAP) and self._registered(SWAP), "its replacement registers")
         self._always(SWAP, 0)
@@ -276,17 +272,8 @@ class Exercise:
             time.sleep(0.1)
 
 
-FUNCTIONS = (
-    "reconcile",
-    "publish-metrics",
-    "scale-to-zero",
-    "scale-in",
-    "spot-interruption",
-    "tenant-pool-init",
-    "fleet-secret-init",
-    "ami-parameter-init",
-    "ami-rollout",
-)
+WATCHERS = ("reconcile", "publish-metrics", "scale-to-zero", "scale-in", "spot-interruption", "ami-rollout")
+FUNCTIONS = (*WATCHERS, "tenant-pool-init", "fleet-secret-init", "ami-parameter-init")
 
 
 def main(directory: Path) -> None:

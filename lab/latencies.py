@@ -121,8 +121,8 @@ def _desired_before(evidence: Evidence, group: str, t: float, last: tuple[float,
 def requeue_latencies(evidence: Evidence, cause: str) -> list[float]:
     """Seconds from the loss (`warned` or `terminating`) to the job being leasable again, as the sampler saw it.
 
-    A warned worker that was given time to finish (`finish_by` in its drain) is not in it: its jobs were not waiting.
+    A warned worker whose jobs were given time to finish (`finishing` in its drain) is not in it: they were not waiting.
     """
-    spared = {row["worker_identifier"] for row in evidence.audits if (row.get("metadata") or {}).get("finish_by")}
+    spared = {row["worker_identifier"] for row in evidence.audits if (row.get("metadata") or {}).get("finishing")}
     requeued = {row["worker_identifier"] for row in evidence.audits if row["event"] == "requeued"}
     return [r["seconds"] for r in evidence.releases if r["cause"] == cause and r["instance"] in requeued - spared]

@@ -176,7 +176,8 @@ def _watch(_: Stage) -> None:
 FULL = Story(
     bursts=(
         Burst("first videos", 1.5, VIDEO, 10, long=1, long_seconds=30),
-        Burst("first swaps", 12.0, SWAP, 8, nudged=True),
+        # Two long ones: by their durations a job that has just begun will not end within a notice.
+        Burst("first swaps", 12.0, SWAP, 8, nudged=True, long=2, long_seconds=16),
         Burst("more videos", 18.0, VIDEO, 6, nudged=True),
         Burst("more swaps", 34.0, SWAP, 10, seconds=(5.0, 7.0)),
         Burst("videos again", 47.0, VIDEO, 16, seconds=(4.0, 6.0)),

@@ -74,11 +74,20 @@ def test_a_silent_worker_that_a_second_look_released_was_not_replaced() -> None:
 
 def test_a_job_that_ends_within_the_notice_is_told_and_no_late_requeue() -> None:
     run = with_audits(
-        audit("fleet_drained", None, "i-2", 20, reason="spot_interruption", finish_by="2026-01-01T00:00:29"),
+        audit(
+            "fleet_drained", None, "i-2", 20, reason="spot_interruption", finish_by="2026-01-01T00:00:29", finishing=[9]
+        ),
         audit("complete", 9, "i-2", 28),
     )(clean())
     summary = observer.summarize(run, 70.0)
     assert (summary["jobs_finished_in_notice"], summary["requeue_p95_s"]) == (1, None)
+
+
+def test_a_requeue_counts_when_no_job_was_given_the_notice_to_finish() -> None:
+    drained = audit("fleet_drained", None, "i-2", 20, reason="spot_interruption", finish_by="2026-01-01T00:00:29")
+    run = with_audits(drained | {"metadata": {**drained["metadata"], "finishing": []}})(clean())
+    before, after = (observer.summarize(each, 70.0)["requeue_p95_s"] for each in (clean(), run))
+    assert before == after is not None
 
 
 @pytest.mark.parametrize("name", BREACHES)

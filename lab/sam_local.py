@@ -75,5 +75,6 @@ def _invocable(runner: LocalLambdaRunner, function: Any) -> Invocable:
         code=Path(config.code_abs_path),
         layers=tuple(Path(layer.codeuri) for layer in config.layers),
         handler=config.handler,
-        environment=config.env_vars.resolve(),
+        # what another stack knows is not resolved, and goes into the container as it is written
+        environment={key: str(value) for key, value in config.env_vars.resolve().items()},
     )

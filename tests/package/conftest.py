@@ -13,7 +13,7 @@ import pytest
 from lab.artifacts import HERE, ROOT, Build, NoPython313Error, build, lambda_python, python313
 from lab.cloud.custom import ResponseDesk, response_desk
 from lab.cloud.names import ACCOUNT
-from lab.cold_start import MACHINE, Place, as_on_lambda
+from lab.cold_start import UNRESOLVED, Place, as_on_lambda
 from lab.door import open_door
 from lab.emulator import Emulator
 from lab.sam_local import Invocable, invocables
@@ -96,7 +96,7 @@ def as_lambda(built: Build, world: World) -> dict[str, Invocable]:
 
     A notice, and a new image, start a machine that only waits: the template's would look at the stage of later samples.
     """
-    overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
+    overrides = {"Parameters": UNRESOLVED}
     here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
     found = {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
     waits = waiting_machine(world)

@@ -12,10 +12,10 @@ export UV_CACHE_DIR := $(CURDIR)/build/cache/uv
 export TMPDIR := $(CURDIR)/build/tmp
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help setup demo lab test bench lint build validate requirements clean
+.PHONY: help setup demo lab test bench lint build validate image-test requirements clean
 
 help: ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 setup: ## Virtual environment from pinned requirements; MariaDB where there is none
 	@scripts/setup.sh
@@ -35,7 +35,7 @@ bench: setup ## A tick and a publication at scale beside the straightforward way
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
-	@$(VENV)/mypy functions lab bench layers/fleet_control/fleet_control scripts tests
+	@$(VENV)/mypy functions lab bench layers/fleet_control/fleet_control packer/worker scripts tests
 	@PYTHONPATH=layers/fleet_control:. $(VENV)/lint-imports --no-logo
 
 build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (ARCHITECTURE=x86_64 for Intel)
@@ -46,6 +46,9 @@ validate: setup ## Before a deployment: sam validate --lint, cfn-lint on all tem
 	@PATH="$$PWD/$(VENV):$$PATH" sam validate --lint --language-extensions
 	@$(VENV)/cfn-lint template.yaml stacks/*.yaml
 	@$(VENV)/python -m lab.validate
+
+image-test: ## The machine image's steps in a plain Ubuntu without GPU (root, debootstrap, internet; some minutes)
+	@packer/test/run.sh
 
 requirements: setup ## Compile the pins again from requirements/dev.in and layers/dependencies/requirements.in
 	@scripts/requirements.sh

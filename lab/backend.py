@@ -62,11 +62,13 @@ class Backend:
         registrations_per_minute: int | None = 10,
         ip: str = "10.0.4.1",
         token_mark: str = "",
+        lease: dt.timedelta = LEASE,
     ) -> None:
         self._db = Session(connect)
         self._registrations_per_minute = registrations_per_minute
         self._ip = ip
         self._token_mark = token_mark
+        self._lease = lease
 
     # -- the worker API ------------------------------------------------------------------------------------------
 
@@ -92,12 +94,12 @@ class Backend:
         return self.lease(worker)
 
     def heartbeat(self, token: str, dispatch_id: int, lease_token: str) -> None:
-        """Adds 900 s to the *present* expiry, so the lease runs ever further ahead of the clock."""
+        """Adds a whole lease to the *present* expiry, so the lease runs ever further ahead of the clock."""
         with self._db.request():
             worker = self._authenticate(token)
             self._seen(worker["id"])
             dispatch = self._leased(dispatch_id, lease_token)
-            expiry = (dispatch["lease_expires_at"] or php_now()) + LEASE
+            expiry = (dispatch["lease_expires_at"] or php_now()) + self._lease
             self._db.write("UPDATE ai_job_dispatches SET lease_expires_at = %s, updated_at = %s WHERE id = %s",
                            expiry, php_now(), dispatch_id)  # fmt: skip
 
@@ -167,7 +169,7 @@ class Backend:
                 self._db.write(
                     "UPDATE ai_job_dispatches SET status = 'leased', worker_id = %s, lease_token = %s, "
                     "lease_expires_at = %s, attempts = %s, updated_at = %s WHERE id = %s",
-                    worker["worker_id"], job.lease_token, now + LEASE, job.attempts, now, job.dispatch_id,
+                    worker["worker_id"], job.lease_token, now + self._lease, job.attempts, now, job.dispatch_id,
                 )  # fmt: skip
             self._audit(worker, "poll", job.dispatch_id)
             return job

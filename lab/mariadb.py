@@ -81,6 +81,7 @@ class MariaDb:
         self.directory = directory.resolve()
         self.tls = tls
         self.data = self.directory / "data"
+        self._temporary = self.directory / "tmp"
         self.log = self.directory / "mariadbd.log"
         self.port = _free_port()
         self.root = Credentials("root", marked())
@@ -89,7 +90,8 @@ class MariaDb:
         self._server = find_server()
         self._process: subprocess.Popen[bytes] | None = None
         shutil.rmtree(self.directory, ignore_errors=True)
-        self.data.mkdir(parents=True)
+        for folder in (self.data, self._temporary):
+            folder.mkdir(parents=True)
         self.certificates: Certificates = issue_certificates(self.directory / "tls")
         self._create()
 
@@ -174,6 +176,7 @@ class MariaDb:
             str(self._server),
             "--no-defaults",
             f"--datadir={self.data}",
+            f"--tmpdir={self._temporary}",  # a server that starts clears its own: in a shared one, also its neighbours'
             "--skip-name-resolve",
             "--default-time-zone=+00:00",
             "--character-set-server=utf8mb4",

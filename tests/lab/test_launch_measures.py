@@ -85,7 +85,8 @@ def test_a_job_that_ends_within_the_notice_is_told_and_no_late_requeue() -> None
 
 def test_a_requeue_counts_when_no_job_was_given_the_notice_to_finish() -> None:
     drained = audit("fleet_drained", None, "i-2", 20, reason="spot_interruption", finish_by="2026-01-01T00:00:29")
-    run = with_audits(drained | {"metadata": {**drained["metadata"], "finishing": []}})(clean())
+    drained["metadata"]["finishing"] = []
+    run = with_audits(drained)(clean())
     before, after = (observer.summarize(each, 70.0)["requeue_p95_s"] for each in (clean(), run))
     assert before == after is not None
 

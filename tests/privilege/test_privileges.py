@@ -199,6 +199,8 @@ FORBIDDEN = [
     ("Fleetfaceswap/WorkerRole", "s3:GetObject", f"arn:aws:s3:::bp-media-{ACCOUNT}-staging/tenants/1"),
     ("Fleetfaceswap/WorkerRole", "logs:PutLogEvents", arn("logs", "log-group:/gpu-workers/staging/image-to-video:*")),
     ("Fleetfaceswap/WorkerRole", "autoscaling:TerminateInstanceInAutoScalingGroup", group("asg-staging-face-swap")),
+    ("Fleetfaceswap/WorkerRole", "autoscaling:SetInstanceHealth", group("asg-staging-image-to-video")),
+    ("Fleetfaceswap/WorkerRole", "autoscaling:SetInstanceHealth", group("asg-production-face-swap")),
     *((f"{name}FunctionRole", READ, secret("/bp/staging/rds/master-credentials")) for name in OF_DATABASE),
     *((f"{name}FunctionRole", READ, secret("/bp/staging/rds/fleet-control-of-another")) for name in OF_DATABASE),
     *((f"{name}FunctionRole", READ, secret("/bp/production/rds/fleet-control")) for name in OF_DATABASE),

@@ -153,7 +153,7 @@ def test_user_data_writes_the_worker_environment_of_the_contract(fleet: Template
     assert dict(line.split("=", 1) for line in written.splitlines()) == {
         "API_BASE_URL": "https://api.example.com",
         "WORKER_ID": "$instance_id",
-        "FLEET_SECRET": "$fleet_secret",
+        "FLEET_SECRET": '"$quoted"',
         "WORKFLOW_SLUGS": "image-to-video",
         "ASG_NAME": "asg-staging-image-to-video",
         "COMFYUI_BASE_URL": "http://127.0.0.1:8188",

@@ -227,10 +227,13 @@ def test_dead_letter_queues_are_encrypted_and_keep_for_14_days(root: Template) -
     assert all(q["SqsManagedSseEnabled"] and q["MessageRetentionPeriod"] == 14 * 86400 for q in queues)
 
 
-def test_a_worker_reads_its_secret_and_the_models_and_writes_its_log(stacks: dict[str, Template]) -> None:
+def test_a_worker_reads_its_secret_and_the_models_writes_its_log_and_may_report_its_fleet(
+    stacks: dict[str, Template],
+) -> None:
     role = stacks["Fleetimagetovideo"]["WorkerRole"]["Properties"]
     granted = {action: s["Resource"] for s in statements(role) for action in as_list(s["Action"])}
     log = "arn:aws:logs:us-east-1:123456789012:log-group:/gpu-workers/staging/image-to-video:*"
+    groups = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/"
     assert granted == {
         "ssm:GetParameter": "arn:aws:ssm:us-east-1:123456789012:parameter/bp/staging/fleet-secret",
         "s3:ListBucket": "arn:aws:s3:::bp-models-123456789012-staging",
@@ -238,4 +241,5 @@ def test_a_worker_reads_its_secret_and_the_models_and_writes_its_log(stacks: dic
         "logs:CreateLogStream": log,
         "logs:DescribeLogStreams": log,
         "logs:PutLogEvents": log,
+        "autoscaling:SetInstanceHealth": f"{groups}asg-staging-image-to-video",
     }

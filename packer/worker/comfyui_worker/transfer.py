@@ -1,0 +1,68 @@
+"""Files over pre-signed URLs, as streams. No URL ever reaches an error or the log: its query is a credential."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import requests
+
+from comfyui_worker.errors import JobFailedError, StorageAwayError
+
+CHUNK = 1 << 20
+TIMEOUT = (5.0, 30.0)
+"""Connect and read, the latter between two pieces of a stream."""
+TRANSIENT = frozenset({408, 425, 429})
+Check = Callable[[], None]
+
+
+def download(session: requests.Session, url: str, path: Path, what: str, check: Check) -> str:
+    """The content's SHA-256. Raises StorageAwayError when it may work later, JobFailedError when the storage refuses.
+
+    `check` is called between pieces and may raise to stop.
+    """
+    digest = hashlib.sha256()
+    try:
+        with session.get(url, stream=True, timeout=TIMEOUT) as answer, path.open("wb") as file:
+            _accept(answer, what)
+            for piece in answer.iter_content(CHUNK):
+                check()
+                digest.update(piece)
+                file.write(piece)
+    except requests.RequestException as error:
+        raise StorageAwayError(f"{what}: {type(error).__name__}") from None
+    return digest.hexdigest()
+
+
+def upload(session: requests.Session, url: str, headers: Mapping[str, str], path: Path, check: Check) -> None:
+    """PUT with a known length, since storage takes no chunked encoding. Raises as `download` does."""
+    try:
+        with path.open("rb") as file:
+            body = _Watched(iter(lambda: file.read(CHUNK), b""), path.stat().st_size, check)
+            answer = session.put(url, data=body, headers=dict(headers), timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise StorageAwayError(f"output: {type(error).__name__}") from None
+    _accept(answer, "output")
+
+
+class _Watched:
+    """A stream of known length that looks before each piece whether it is still wanted."""
+
+    def __init__(self, pieces: Iterator[bytes], length: int, check: Check) -> None:
+        self._pieces, self._length, self._check = pieces, length, check
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._check()
+            yield piece
+
+
+def _accept(answer: requests.Response, what: str) -> None:
+    if answer.status_code >= 500 or answer.status_code in TRANSIENT:
+        raise StorageAwayError(f"{what}: storage answers HTTP {answer.status_code}")
+    if not answer.ok:
+        raise JobFailedError(f"the {what} could not be transferred: storage answers HTTP {answer.status_code}")

@@ -42,9 +42,10 @@ build: setup ## sam build, with any Python 3.13 found on PATH or under pyenv (AR
 	@python313=$$(scripts/python313.sh) && PATH="$$PWD/$(VENV):$$python313:$$PATH" \
 		sam build --language-extensions --parameter-overrides Architecture=$(ARCHITECTURE)
 
-validate: setup ## sam validate --lint on the application, cfn-lint on the stacks
+validate: setup ## Before a deployment: sam validate --lint, cfn-lint on all templates, the parameters in samconfig.toml
 	@PATH="$$PWD/$(VENV):$$PATH" sam validate --lint --language-extensions
-	@$(VENV)/cfn-lint stacks/*.yaml
+	@$(VENV)/cfn-lint template.yaml stacks/*.yaml
+	@$(VENV)/python -m lab.validate
 
 image-test: ## The machine image's steps in a plain Ubuntu without GPU (root, debootstrap, internet; some minutes)
 	@packer/test/run.sh

@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +59,18 @@ class Build:
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties by logical id, of `Function` or `LayerVersion`, with the globals of functions beneath."""
         common = self.template.get("Globals", {}).get(kind, {})
-        plain = {key: r for key, r in self.template["Resources"].items() if not key.startswith("Fn::")}
-        return {key: common | r["Properties"] for key, r in plain.items() if r["Type"] == f"AWS::Serverless::{kind}"}
+        return {key: common | properties for key, properties in _of_type(self.template, kind)}
+
+    def nested(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Likewise, of the stacks below; a function's `CodeUri` is relative to the build's own folder."""
+        found: dict[str, dict[str, Any]] = {}
+        for _, application in _of_type(self.template, "Application"):
+            file = (self.folder / application["Location"]).resolve()
+            if file.is_relative_to(self.folder):
+                for key, properties in _of_type(yaml_parse(file.read_text(encoding="utf-8")), kind):
+                    code = (file.parent / properties["CodeUri"]).relative_to(self.folder)
+                    found[key] = properties | {"CodeUri": str(code)}
+        return found
 
     def opt(self, layers: Sequence[Path], into: Path) -> Path:
         """The layers unpacked over each other in their order, as Lambda does it in /opt; `into` is emptied first."""
@@ -69,6 +79,12 @@ class Build:
         for layer in layers:
             shutil.copytree(layer, into, dirs_exist_ok=True)
         return into
+
+
+def _of_type(template: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, resource in template["Resources"].items():
+        if not key.startswith("Fn::") and resource["Type"] == f"AWS::Serverless::{kind}":
+            yield key, resource["Properties"]
 
 
 def build(architecture: str, folder: Path) -> Build:

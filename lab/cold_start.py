@@ -23,7 +23,13 @@ from lab.sam_local import Invocable, invocables
 from lab.world import World
 
 AIM = 1.6
-MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:bp-staging-scale-in"
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:bp-staging-"
+UNRESOLVED = {
+    "SCALE_IN_MACHINE_ARN": f"{MACHINE}scale-in",
+    "AMI_ROLLOUT_MACHINE_ARN": f"{MACHINE}ami-rollout",
+    "DEAD_LETTERS_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/bp-staging-failed-invocations",
+}
+"""What the SAM CLI does not make of the template by itself."""
 BARE = """\
 import boto3
 
@@ -41,6 +47,8 @@ FIRST = {
     "SpotInterruptionFunction": "spot_interruption_warning",
     "TenantPoolInitFunction": "tenant_pool_init_create",
     "FleetSecretInitFunction": "fleet_secret_init_create",
+    "AmiParameterInitFunction": "ami_parameter_init_create",
+    "AmiRolloutFunction": "ami_rollout_survey",
 }
 """The sample that each function is woken with. A custom resource's is called by hand: nobody waits at its URL."""
 
@@ -109,7 +117,7 @@ def as_on_lambda(function: Invocable) -> Invocable:
 def cold_starts(built: Build, run_dir: Path, runs: int = 5) -> dict[str, Any]:
     """The figures of `ratios` for every function of a build for this machine, against a world in `run_dir`."""
     with World(run_dir / "world") as world:
-        overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
+        overrides = {"Parameters": UNRESOLVED}
         here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
         functions = {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
         layers = next(iter(functions.values())).layers

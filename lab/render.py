@@ -4,8 +4,10 @@ The same expansion and translation that `sam deploy` has AWS do, run offline by 
 plain CloudFormation that an emulator can create; nothing in it is restated or changed but where code is found.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 SERVERLESS = "AWS::Serverless-2016-10-31"
+PUBLISHED = "ami-0123456789abcdef0"
+"""What Parameter Store answers for a template's parameter whose default is the name of a public one."""
 
 
 def render(path: Path, parameters: Mapping[str, str]) -> Template:
     """The CloudFormation template of a stack file with these parameter values (lists as comma separated strings).
 
-    - A function's code is a stand-in; the folder it comes from is `Metadata.SourceFolder`, relative to the template.
+    - A function's code is a stand-in; its folder is `Metadata.SourceFolder`, relative to the root template.
     - A state machine's `DefinitionString` is `Fn::Sub` of [its ASL file, byte for byte, its substitutions].
     - A nested stack's rendered template is `Metadata.Template`; its `TemplateURL` is the path of its file.
 
@@ -37,8 +41,31 @@ def render(path: Path, parameters: Mapping[str, str]) -> Template:
     """
     source = yaml_parse(path.read_text())
     values = parameter_values(source, parameters)
-    template = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | values, enabled=True)
-    return translate(deepcopy(template.expanded_template), values, path.parent)
+    return translate(expand(source, values), values, path.parent)
+
+
+def expand(source: Template, values: Mapping[str, str]) -> Template:
+    """The template without loops and the like.
+
+    The library replaces what it knows in an Fn::Sub, and drops the Fn::Sub also when there is more: that is put back.
+    """
+    expanded = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | dict(values), enabled=True)
+    template: Template = deepcopy(expanded.expanded_template)
+    names = "|".join(map(re.escape, [*template["Resources"], *template.get("Parameters", {})]))
+    left_over = re.compile(rf"\$\{{(?:{names})(?:\.[\w.]+)?\}}")
+    for section in template.keys() & {"Resources", "Outputs"}:
+        template[section] = with_subs(template[section], left_over)
+    return template
+
+
+def with_subs(node: Any, left_over: re.Pattern[str]) -> Any:
+    if isinstance(node, str):
+        return {"Fn::Sub": node} if left_over.search(node) else node
+    if isinstance(node, list):
+        return [with_subs(item, left_over) for item in node]
+    if isinstance(node, dict):
+        return {key: item if key == "Fn::Sub" else with_subs(item, left_over) for key, item in node.items()}
+    return node
 
 
 def parameter_values(source: Template, given: Mapping[str, str]) -> dict[str, str]:
@@ -46,10 +73,19 @@ def parameter_values(source: Template, given: Mapping[str, str]) -> dict[str, st
     declared = source.get("Parameters", {})
     if unknown := given.keys() - declared.keys():
         raise ValueError(f"unknown parameters: {', '.join(sorted(unknown))}")
-    defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
+    defaults = {name: default(spec) for name, spec in declared.items() if "Default" in spec}
     if missing := declared.keys() - defaults.keys() - given.keys():
         raise ValueError(f"parameters without a value: {', '.join(sorted(missing))}")
     return defaults | dict(given)
+
+
+def default(spec: Template) -> str:
+    return PUBLISHED if is_looked_up(spec) else str(spec["Default"])
+
+
+def is_looked_up(spec: Template) -> bool:
+    """Whether the parameter's value is the name of another, in Parameter Store, that has the value."""
+    return str(spec["Type"]).startswith("AWS::SSM::Parameter::Value")
 
 
 def translate(template: Template, values: Mapping[str, str], folder: Path) -> Template:
@@ -116,13 +152,14 @@ def nest(application: Template, folder: Path) -> None:
     application["Type"] = "AWS::CloudFormation::Stack"
     application["Properties"]["TemplateURL"] = location
     application["Metadata"] = {"Template": render_nested(child, known)}
+    for resource in application["Metadata"]["Template"]["Resources"].values():
+        if source := resource.get("Metadata", {}).get("SourceFolder"):
+            resource["Metadata"]["SourceFolder"] = normpath(Path(location).parent / source)
 
 
 def render_nested(path: Path, known: Mapping[str, str]) -> Template:
     """Like `render`, but parameters whose values only the running parent knows stay references."""
-    source = yaml_parse(path.read_text())
-    expanded = expand_language_extensions(source, parameter_values=PSEUDO_PARAMETERS | dict(known), enabled=True)
-    return translate(deepcopy(expanded.expanded_template), known, path.parent)
+    return translate(expand(yaml_parse(path.read_text()), known), known, path.parent)
 
 
 def as_text(value: Any) -> str:

@@ -42,22 +42,29 @@ def read_env_vars(path: Path) -> dict[str, dict[str, str]]:
 
 
 def invocables(build: Build, env_vars: EnvVars, parameters: Mapping[str, str] | None = None) -> dict[str, Invocable]:
-    """By logical id. The environment of this process has no say: the SAM CLI would let it override the template."""
+    """By logical id, those of nested stacks among them: with the layers that the parent lends, which `sam local` itself
+    does not find. The environment of this process has no say: the SAM CLI would let it override the template."""
     template = build.folder / "template.yaml"
     with patch.dict("os.environ", {"AWS_DEFAULT_REGION": REGION}, clear=True):
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(template), parameter_overrides=dict(parameters or {}), language_extensions_enabled=True
         )
-        provider = SamFunctionProvider(stacks)
-        runner = LocalLambdaRunner(
-            local_runtime=None,
-            function_provider=provider,
-            cwd=str(build.folder),
-            real_path=str(build.folder),
-            aws_region=REGION,
-            env_vars_values={key: dict(values) for key, values in env_vars.items()},
-        )
-        return {function.name: _invocable(runner, function) for function in provider.get_all()}
+        own = _runners(build, env_vars, SamFunctionProvider([stack for stack in stacks if stack.is_root_stack]))
+        lent = _runners(build, env_vars, SamFunctionProvider(stacks, locate_layer_nested=True))
+        found = {function.name: (runner, function) for runner, function in [*lent, *own]}
+        return {name: _invocable(runner, function) for name, (runner, function) in found.items()}
+
+
+def _runners(build: Build, env_vars: EnvVars, provider: SamFunctionProvider) -> list[tuple[LocalLambdaRunner, Any]]:
+    runner = LocalLambdaRunner(
+        local_runtime=None,
+        function_provider=provider,
+        cwd=str(build.folder),
+        real_path=str(build.folder),
+        aws_region=REGION,
+        env_vars_values={key: dict(values) for key, values in env_vars.items()},
+    )
+    return [(runner, function) for function in provider.get_all()]
 
 
 def _invocable(runner: LocalLambdaRunner, function: Any) -> Invocable:
@@ -68,5 +75,6 @@ def _invocable(runner: LocalLambdaRunner, function: Any) -> Invocable:
         code=Path(config.code_abs_path),
         layers=tuple(Path(layer.codeuri) for layer in config.layers),
         handler=config.handler,
-        environment=config.env_vars.resolve(),
+        # what another stack knows is not resolved, and goes into the container as it is written
+        environment={key: str(value) for key, value in config.env_vars.resolve().items()},
     )

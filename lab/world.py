@@ -107,15 +107,13 @@ class World:
             load_schema(connection)
 
     def _deploy(self) -> None:
-        network = prerequisites.make_network(self.cloud)
-        prerequisites.make_secrets(self.cloud, self.stage, self.database.master_secret())
-        given = {"Stage": self.stage, "ApiBaseUrl": "http://127.0.0.1", **network.parameters(), **self._parameters}
+        image = prerequisites.publish_image(self.cloud)
+        given = {"Stage": self.stage, "ApiBaseUrl": "http://127.0.0.1", "FirstImage": image, **self._parameters}
         template, known = self._render(given)
         self.stacks = resolve_stacks(template, known)
-        slugs = template["Parameters"]["WorkflowSlugs"]["Default"]
         self._broken_image = prerequisites.broken_image(self.cloud)
-        prerequisites.make_images(self.cloud, self.stage, known.get("WorkflowSlugs", slugs).split(","))
-        Deployment(self.cloud, ROOT, self._overrides()).create(f"bp-{self.stage}", template, known)
+        deployment = Deployment(self.cloud, ROOT, self._overrides(), self.database.master_secret())
+        deployment.create(f"bp-{self.stage}", template, known)
 
     @staticmethod
     def _render(given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

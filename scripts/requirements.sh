@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the lists of pins: hashed for what goes to Lambda, GPU instances and their image, plain and for every
-# supported Python for development.
+# supported Python for development and checkov.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ compile --python-version 3.13 --generate-hashes "${from_runtime[@]}" \
 compile --python-version 3.11 --universal --generate-hashes \
   packer/worker/requirements.in -o packer/worker/requirements.txt
 compile --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
+compile --python-version 3.11 --universal requirements/checkov.in -o requirements/checkov.txt
 
 # The image's own: for its Ubuntu's Python, and what brings CUDA apart, because a trial without GPU leaves that out.
 image=(--python-version 3.12 --python-platform x86_64-manylinux_2_39 --generate-hashes)

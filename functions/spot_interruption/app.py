@@ -1,5 +1,6 @@
 """Lambda entry: a notice about an instance from EventBridge, or a step of the `spot_interruption` machine."""
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -26,10 +27,17 @@ telemetry = Telemetry("spot_interruption")
 def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
     message = parse_spot(event)
     if isinstance(message, InterruptionTask):
-        return respond(ports(), message)
+        return _measured(message, respond(ports(), message))
     answer = receive(ports(), message)
     if answer["outcome"] == "ignored":
         telemetry.count("UnknownInstances")
+    return answer
+
+
+def _measured(task: InterruptionTask, answer: dict[str, object]) -> dict[str, object]:
+    """How long after the notice its jobs were given back."""
+    if answer["requeued"] and task.started is not None:
+        telemetry.duration("RequeueSeconds", (datetime.now(UTC) - task.started).total_seconds())
     return answer
 
 

@@ -25,6 +25,7 @@ TOLD = (
     "Namespace",
     "SecretId",
     "Name",
+    "Names",
     "TopicArn",
     "QueueUrl",
 )

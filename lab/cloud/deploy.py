@@ -17,6 +17,7 @@ from lab.cloud.aws import Cloud
 from lab.cloud.functions import Function, LambdaService
 from lab.cloud.names import ACCOUNT, REGION, function_name
 from lab.cloud.queues import QueueMapping
+from lab.render import is_looked_up
 
 BUCKET = "lab-templates"
 READ_BY_THE_LAB = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping")
@@ -35,10 +36,13 @@ class Resource:
 
 
 class Deployment:
-    """Stacks made from one rendered template. `overrides` are environment variables above the template's."""
+    """Stacks made from one rendered template. `overrides` are environment variables above the template's.
 
-    def __init__(self, cloud: Cloud, root: Path, overrides: Mapping[str, str]) -> None:
-        self._cloud, self._root, self._overrides = cloud, root, dict(overrides)
+    `database` is the one that stands for RDS: engine, host, port, its master's username and password.
+    """
+
+    def __init__(self, cloud: Cloud, root: Path, overrides: Mapping[str, str], database: Mapping[str, Any]) -> None:
+        self._cloud, self._root, self._overrides, self._database = cloud, root, dict(overrides), dict(database)
         self._templates: dict[str, Template] = {}
         cloud.client("s3").create_bucket(Bucket=BUCKET)
 
@@ -51,7 +55,7 @@ class Deployment:
         given = [
             {"ParameterKey": key, "ParameterValue": value}
             for key, value in parameters.items()
-            if key in template["Parameters"]
+            if key in template["Parameters"] and not is_looked_up(template["Parameters"][key])
         ]
         formation = self._cloud.client("cloudformation")
         formation.create_stack(StackName=name, TemplateBody=json.dumps(body), Parameters=given)
@@ -61,6 +65,8 @@ class Deployment:
             for resource in resources:
                 if make := supply.SUPPLIED.get(resource.kind) or supply.COMPLETED.get(resource.kind):
                     make(resource.properties)
+                elif resource.kind == supply.ATTACHMENT:
+                    supply.attach_secret(resource.properties, self._database)
         self._add_functions(resources)
         self._run_custom_resources(resources)
         for resource in resources:

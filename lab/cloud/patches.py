@@ -6,6 +6,8 @@
 | SNS → Lambda: synchronous, no topic in the record | asynchronous, with a true record |
 | state machines call Lambda over a fixed port | in process, error type kept |
 | CloudFormation makes machines that do not run | machines that run, of their type |
+| nested stacks and target groups have no attributes | their outputs, their full names |
+| Parameter Store says nothing of a change | an event on the lab's bus |
 | PutEvents knows no Lambda and no machine | the lab's bus delivers |
 | SetDesiredCapacity launches and kills at once | capacity is recorded, the lab's loop acts |
 | no scaling activities | the lab's |
@@ -29,12 +31,15 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.cloudformation.models import Stack
 from moto.core.config import default_user_config
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, BaseResponse
+from moto.elbv2.models import FakeTargetGroup
 from moto.events.models import Rule
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.sns.models import Subscription
+from moto.ssm.models import SimpleSystemManagerBackend
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
@@ -43,6 +48,7 @@ from lab.cloud.calls import CallLog
 from lab.cloud.events import EventBus, iso
 from lab.cloud.functions import Functions, Result, ThrottledError
 from lab.cloud.groups import AutoScaling
+from lab.cloud.parameters import put_and_tell
 from lab.cloud.topics import sns_record
 
 
@@ -76,6 +82,9 @@ def applied(supplements: Supplements) -> Iterator[None]:
 def _replacements(lab: Supplements) -> Iterator[tuple[Any, str, Any]]:
     yield from _lambda(lab.functions, lab.calls)
     yield Subscription, "publish", _sns_publish(lab.functions)
+    yield Stack, "get_cfn_attribute", _output
+    yield FakeTargetGroup, "get_cfn_attribute", lambda group, _: group.arn.rpartition(":")[2]
+    yield SimpleSystemManagerBackend, "put_parameter", put_and_tell(lab.bus)
     yield Rule, "send_to_targets", lambda rule, message, **_: lab.bus.offer(rule, _sent(message))
     yield BaseResponse, "call_action", _journaled_and_locked(lab)
     yield MotoRequestHandler, "log_request", lambda *_: None  # the journal has every call
@@ -119,6 +128,10 @@ def _make_machine(name: str, resource: dict[str, Any], account: str, region: str
         properties.get("RoleArn", ""),
         sm_type=properties.get("StateMachineType", "STANDARD"),
     )
+
+
+def _output(stack: Any, attribute: str) -> str:
+    return str(stack.output_map[attribute.removeprefix("Outputs.")].value)
 
 
 def _encoded(body: Any) -> bytes:

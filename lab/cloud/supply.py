@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
 from moto.cloudwatch.models import cloudwatch_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 
+from lab.cloud import standins
 from lab.cloud.names import ACCOUNT, REGION
 
 Properties = dict[str, Any]
@@ -62,6 +65,15 @@ def complete_group(properties: Properties) -> None:
         make_hook({**hook, "AutoScalingGroupName": name})
 
 
+def attach_secret(properties: Properties, database: Mapping[str, Any]) -> None:
+    """Host and port of the database into the secret; into the master's its password, too: it was made before."""
+    secrets, secret_id = secretsmanager_backends[ACCOUNT][REGION], properties["SecretId"]
+    held = json.loads(secrets.get_secret_value(secret_id, None, None)["SecretString"])
+    known = ("engine", "host", "port", *(["password"] if held["username"] == database["username"] else []))
+    secrets.put_secret_value(secret_id, json.dumps(held | {key: database[key] for key in known}), None, None, None)
+
+
+ATTACHMENT = "AWS::SecretsManager::SecretTargetAttachment"
 SUPPLIED: dict[str, Callable[[Properties], None]] = {
     "AWS::CloudWatch::Alarm": make_alarm,
     "AWS::SNS::Subscription": make_subscription,
@@ -71,13 +83,26 @@ COMPLETED: dict[str, Callable[[Properties], None]] = {"AWS::AutoScaling::AutoSca
 """Made by moto, and completed here."""
 
 SKIPPED = {
-    "AWS::Lambda::LayerVersion": "functions run from their folders, with the layers' folders on their path",
     "AWS::Lambda::EventInvokeConfig": "read by the lab's Lambda service, which retries and delivers failures itself",
     "AWS::Lambda::EventSourceMapping": "read by the lab, which polls the queue and calls the function itself",
     "AWS::SNS::TopicPolicy": "moto does not enforce resource policies",
     "AWS::SQS::QueuePolicy": "moto does not enforce resource policies",
+    "AWS::S3::BucketPolicy": "moto does not enforce resource policies",
+    "AWS::ApplicationAutoScaling::ScalingPolicy": "nothing runs in the lab's cluster",
+    "AWS::Budgets::Budget": "nothing is paid for",
+    "AWS::Logs::QueryDefinition": "the functions' logs are files of the run",
 }
 
+
+STOOD_IN = frozenset({model.cloudformation_type() for model in standins.MODELS})
+"""Types of which only a name and attributes are made (secrets: in full), so that references to them resolve."""
+
+LAYER = "AWS::Lambda::LayerVersion"
+LEFT_OUT = {
+    "AWS::Lambda::Function": {"Layers"},  # functions run from their folders, with the layers' folders on their path
+    "AWS::RDS::DBInstance": {"DBParameterGroupName"},  # moto wants a name and resolves the reference to an object
+}
+"""Properties that moto is not given, by type."""
 
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -88,7 +113,7 @@ def is_custom(kind: str) -> bool:
 
 def for_moto(template: dict[str, Any]) -> dict[str, Any]:
     """The template without what is made or skipped here, and without the layers that functions refer to."""
-    absent = SUPPLIED.keys() | SKIPPED.keys()
+    absent = SUPPLIED.keys() | SKIPPED.keys() | {ATTACHMENT}
     resources = template["Resources"].items()
     kept = {name: _adapted(r) for name, r in resources if r["Type"] not in absent and not is_custom(r["Type"])}
     return {**template, "Resources": kept}
@@ -96,8 +121,10 @@ def for_moto(template: dict[str, Any]) -> dict[str, Any]:
 
 def _adapted(resource: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in resource.items() if key not in ("Metadata", "DependsOn")}
-    if resource["Type"] == "AWS::Lambda::Function":
-        kept["Properties"] = {key: value for key, value in resource["Properties"].items() if key != "Layers"}
+    if resource["Type"] == LAYER:
+        return {"Type": standins.LAYER}
+    if left_out := LEFT_OUT.get(resource["Type"]):
+        kept["Properties"] = {key: value for key, value in resource["Properties"].items() if key not in left_out}
     if resource["Type"] == "AWS::StepFunctions::StateMachine":
         text, values = resource["Properties"]["DefinitionString"]["Fn::Sub"]
         kept["Properties"] = {**resource["Properties"], "DefinitionString": substituted(text, values)}

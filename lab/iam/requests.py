@@ -35,7 +35,7 @@ class Place:
         return f"arn:aws:{service}:{self.region}:{self.account}:{rest}"
 
 
-Resource = Callable[[Place, Entry], str]
+Resource = Callable[[Place, Entry], "str | tuple[str, ...]"]
 Context = Callable[[Place, Entry], Mapping[str, str]]
 
 
@@ -72,6 +72,11 @@ def parameter(place: Place, request: Entry) -> str:
     return place.arn("ssm", f"parameter/{request['Name'].lstrip('/')}")
 
 
+def parameters(place: Place, request: Entry) -> tuple[str, ...]:
+    """Each that is asked for needs its own Allow."""
+    return tuple(parameter(place, {"Name": name}) for name in request["Names"])
+
+
 def instance(place: Place, request: Entry) -> str:
     return place.arn("ec2", f"instance/{request['ResourceId.1']}")
 
@@ -105,6 +110,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("secretsmanager", "GetSecretValue"): Operation("secretsmanager:GetSecretValue", secret),
     ("sqs", "SendMessage"): Operation("sqs:SendMessage", queue),
     ("ssm", "GetParameter"): Operation("ssm:GetParameter", parameter),
+    ("ssm", "GetParameters"): Operation("ssm:GetParameters", parameters),
     ("ssm", "PutParameter"): Operation("ssm:PutParameter", parameter),
     ("states", "ListExecutions"): Operation("states:ListExecutions", given("stateMachineArn")),
     ("states", "StartExecution"): Operation("states:StartExecution", given("stateMachineArn")),
@@ -116,7 +122,9 @@ def as_request(place: Place, service: str, operation: str, request: Entry) -> Re
     found = OPERATIONS.get((SERVICES.get(service, service), operation))
     if found is None:
         raise UnknownCallError(f"{service} {operation}")
-    return Request(found.action, (found.resource(place, request),), found.context(place, request))
+    resources = found.resource(place, request)
+    context = found.context(place, request)
+    return Request(found.action, (resources,) if isinstance(resources, str) else resources, context)
 
 
 SERVICES = {"stepfunctions": "states"}

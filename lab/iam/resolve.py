@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from lab.render import PSEUDO_PARAMETERS, Template, as_text
@@ -35,26 +36,22 @@ IDENTITIES = {
     "AWS::IAM::Role": Identity("RoleName", "{name}", f"arn:aws:iam::{ACCOUNT}:role/{{name}}"),
     "AWS::Lambda::Function": identity("FunctionName", "lambda", "function:{name}"),
     "AWS::Logs::LogGroup": identity("LogGroupName", "logs", "log-group:{name}:*"),
+    "AWS::S3::Bucket": Identity("BucketName", "{name}", "arn:aws:s3:::{name}"),
+    "AWS::SecretsManager::Secret": identity("Name", "secretsmanager", "secret:{name}-AbCdEf", ref="{arn}"),
     "AWS::SNS::Topic": identity("TopicName", "sns", "{name}", ref="{arn}"),
     "AWS::SQS::Queue": identity(
         "QueueName", "sqs", "{name}", ref=f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{{name}}"
     ),
     "AWS::StepFunctions::StateMachine": identity("StateMachineName", "states", "stateMachine:{name}", ref="{arn}"),
 }
+KEPT = ("Type", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy")
 BY_LOGICAL_ID = Identity("", "{name}", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:{{name}}")
 
 
 def resolve_stacks(template: Template, parameters: dict[str, str]) -> dict[str, Template]:
     """Resolved resources of a rendered template and of its nested stacks, by the stack's logical id; "" is the root."""
-    root = Stack(template, parameters).resources()
-    nested = {name: r for name, r in root.items() if r["Type"] == "AWS::CloudFormation::Stack"}
-    below = {name: child(name, resource, template) for name, resource in nested.items()}
-    return {"": root} | below
-
-
-def child(name: str, resource: Template, parent: Template) -> Template:
-    given = {key: as_text(value) for key, value in resource["Properties"].get("Parameters", {}).items()}
-    return Stack(parent["Resources"][name]["Metadata"]["Template"], given).resources()
+    root = Stack(template, parameters)
+    return {"": root.resources()} | {name: root.child(name).resources() for name in root.children()}
 
 
 class Stack:
@@ -69,10 +66,26 @@ class Stack:
             for name, value in (defaults | {k: v for k, v in parameters.items() if k in declared}).items()
         }
 
+    def children(self) -> list[str]:
+        """Logical ids of the nested stacks."""
+        return [name for name, r in self.template["Resources"].items() if r["Type"] == "AWS::CloudFormation::Stack"]
+
+    @cache  # noqa: B019 - a stack lives as long as its tests
+    def child(self, name: str) -> Stack:
+        resource = self.template["Resources"][name]
+        given = self.value(resource["Properties"].get("Parameters", {}))
+        return Stack(resource["Metadata"]["Template"], {key: as_text(value) for key, value in given.items()})
+
+    def output(self, name: str) -> str:
+        return as_text(self.value(self.template["Outputs"][name]["Value"]))
+
     def resources(self) -> Template:
-        """Resources whose condition holds, without their metadata."""
+        """Resources whose condition holds, with what is said of their deletion, without their metadata."""
         return {
-            name: {"Type": resource["Type"], "Properties": self.value(resource.get("Properties", {}))}
+            name: {
+                **{key: resource[key] for key in KEPT if key in resource},
+                "Properties": self.value(resource.get("Properties", {})),
+            }
             for name, resource in self.template["Resources"].items()
             if "Condition" not in resource or self.condition(resource["Condition"])
         }
@@ -102,6 +115,9 @@ class Stack:
             "Fn::Base64": self.value,
             "Fn::Equals": lambda args: str(self.value(args[0])) == str(self.value(args[1])),
             "Fn::Not": lambda args: not self.value(args[0]),
+            "Fn::And": lambda args: all(map(self.value, args)),
+            "Fn::Or": lambda args: any(map(self.value, args)),
+            "Fn::GetAZs": lambda _: [f"{REGION}a", f"{REGION}b"],
             "Condition": self.condition_or_statement,
         }
 
@@ -119,6 +135,8 @@ class Stack:
     def attribute(self, logical_id: str, attribute: str) -> str:
         """The value of an attribute; other than Ref and Arn, a stand-in that names it."""
         resource = self.template["Resources"][logical_id]
+        if attribute.startswith("Outputs."):
+            return self.child(logical_id).output(attribute.removeprefix("Outputs."))
         kind = IDENTITIES.get(resource["Type"], BY_LOGICAL_ID)
         name = self.value(resource.get("Properties", {}).get(kind.name_property, logical_id))
         arn = kind.arn.format(name=name)

@@ -36,12 +36,13 @@ class Role:
 
 def read_roles(stacks: Stacks) -> dict[str, Role]:
     """Every role of the templates. Raises UnsupportedPolicyError, and KeyError for a policy nobody knows."""
+    everywhere = {name: resource for resources in stacks.values() for name, resource in resources.items()}
     return {
         role.name: role
         for stack, resources in stacks.items()
         for logical_id, resource in resources.items()
         if resource["Type"] == "AWS::IAM::Role"
-        for role in [_role(f"{stack}/{logical_id}" if stack else logical_id, resource["Properties"], resources)]
+        for role in [_role(f"{stack}/{logical_id}" if stack else logical_id, resource["Properties"], everywhere)]
     }
 
 
@@ -69,12 +70,17 @@ def aws_managed() -> Mapping[str, Any]:
 
 
 def wearers(stacks: Stacks) -> dict[str, str]:
-    """`function <name>` → the name of its role, for the functions of the root stack."""
-    return {
-        f"function {resource['Properties']['FunctionName']}": resource["Properties"]["Role"].rsplit("/", 1)[-1]
-        for resource in stacks[""].values()
-        if resource["Type"] == "AWS::Lambda::Function"
-    }
+    """`function <name>` → the name of its role; and of a role in a nested stack, its logical id → its name."""
+    found: dict[str, str] = {}
+    for stack, resources in stacks.items():
+        below = f"{stack}/" if stack else ""
+        for logical_id, resource in resources.items():
+            if resource["Type"] == "AWS::Lambda::Function":
+                properties = resource["Properties"]
+                found[f"function {properties['FunctionName']}"] = below + properties["Role"].rsplit("/", 1)[-1]
+            elif resource["Type"] == "AWS::IAM::Role" and below:
+                found[logical_id] = below + logical_id
+    return found
 
 
 def role_of(caller: str, wearing: Mapping[str, str]) -> str:
@@ -84,4 +90,4 @@ def role_of(caller: str, wearing: Mapping[str, str]) -> str:
     match = DEPLOYED.search(caller)
     if match is None:
         raise KeyError(f"nobody knows the role of {caller!r}")
-    return match["logical"]
+    return wearing.get(match["logical"], match["logical"])

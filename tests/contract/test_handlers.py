@@ -164,7 +164,7 @@ def test_a_database_that_is_away_is_answered_with_what_to_check(
     assert "hunter2" not in json.dumps(answer)
 
 
-@pytest.mark.parametrize("function", ["tenant_pool_init", "fleet_secret_init"])
+@pytest.mark.parametrize("function", ["tenant_pool_init", "fleet_secret_init", "ami_parameter_init"])
 def test_a_wrong_setting_is_answered_too(
     stage: None, custom_resource: Call, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
@@ -189,3 +189,14 @@ def test_deleting_the_fleet_secret_keeps_it(stage: None, custom_resource: Call) 
     answer = custom_resource("fleet_secret_init", sample("fleet_secret_init_create", RequestType="Delete"))
     assert answer["Status"] == "SUCCESS"
     assert boto3.client("ssm").get_parameter(Name="/bp/staging/fleet-secret")["Parameter"]["Version"] == 1
+
+
+def test_an_image_that_is_there_already_outlives_every_deployment(stage: None, custom_resource: Call) -> None:
+    ssm, name = boto3.client("ssm"), "/bp/staging/ami/image-to-video"
+    answers = [custom_resource("ami_parameter_init", sample("ami_parameter_init_create")) for _ in range(2)]
+    assert [answer["Data"] for answer in answers] == [{"ParameterName": name}] * 2
+    ssm.put_parameter(Name=name, Value="ami-0fedcba9876543210", Type="String", DataType="aws:ec2:image", Overwrite=True)
+    custom_resource("ami_parameter_init", sample("ami_parameter_init_create", RequestType="Update"))
+    custom_resource("ami_parameter_init", sample("ami_parameter_init_create", RequestType="Delete"))
+    found = ssm.get_parameter(Name=name)["Parameter"]
+    assert (found["Value"], found["Version"], found["DataType"]) == ("ami-0fedcba9876543210", 2, "aws:ec2:image")

@@ -47,6 +47,19 @@ def test_running_executions_are_seen_by_name_beyond_one_page(machine: Machine) -
     assert machine.running() == names
 
 
+def test_a_failed_execution_is_remembered_by_its_name(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SF_EXECUTION_HISTORY_TYPE", "FAILURE")  # the emulator's word for: executions fail
+    machine.start("asg-staging-a-v2-0", {})
+    assert machine.failed() == {"asg-staging-a-v2-0"}
+    assert machine.running() == frozenset()
+
+
+def test_an_aborted_execution_has_not_failed(machine: Machine, arn: str) -> None:
+    machine.start("asg-staging-a-v2-0", {})
+    _stop(arn)
+    assert machine.failed() == frozenset()
+
+
 def test_executions_that_cannot_be_listed_mean_blind(machine: Machine) -> None:
     with Stubber(machine._client) as answers:
         answers.add_client_error("list_executions", "AccessDeniedException", "no")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .handlers import Context, load
 EVENTS = Path(__file__).parents[2] / "events"
 SAMPLE_INSTANCE = "i-0a1b2c3d4e5f60718"
 GROUP = "asg-staging-image-to-video"
+MACHINES = ("scale-in", "spot-interruption", "ami-rollout")
 TABLES = ("ai_job_dispatches", "comfy_ui_workers", "worker_workflows", "worker_audit_logs")
 
 
@@ -59,22 +61,24 @@ class World:
 
 @pytest.fixture
 def world(aws: None, mariadb: MariaDb, root: Connection, workflow: int, monkeypatch: pytest.MonkeyPatch) -> World:
+    client.cache_clear()  # what another test's function reads of EC2 is less
     secret = mariadb.master_secret() | {"username": USER, "password": PASSWORD}
     client("secretsmanager").create_secret(Name="/bp/staging/rds/fleet-control", SecretString=json.dumps(secret))
-    scale_in, spot = create_machine(), create_machine("bp-staging-spot-interruption")
+    scale_in, spot, rollout = (create_machine(f"bp-staging-{name}") for name in MACHINES)
     environment = {
         "STAGE": "staging",
         "DB_SECRET_ID": "/bp/staging/rds/fleet-control",
         "DB_CA_FILE": str(mariadb.ca_file),
         "SCALE_IN_MACHINE_ARN": scale_in,
         "SPOT_INTERRUPTION_MACHINE_ARN": spot,
+        "AMI_ROLLOUT_MACHINE_ARN": rollout,
         "FLEET_WORKER_LIMIT": "50",
         "DEAD_LETTERS_URL": create_queue("bp-staging-failed-invocations"),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     create_group(desired=1)
-    return World(root, [scale_in, spot])
+    return World(root, [scale_in, spot, rollout])
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def crew(world: World, worker: Add) -> int:
     return worker(worker_id=world.instance, registration_source="fleet", created_at=ago(3600))
 
 
-FUNCTIONS = ("reconcile", "scale_in", "scale_to_zero", "spot_interruption")
+FUNCTIONS = ("ami_rollout", "reconcile", "scale_in", "scale_to_zero", "spot_interruption")
 GIVEN_BACK = {"ai_job_dispatches", "comfy_ui_workers", "worker_audit_logs"}
 Setting = Callable[[World, Add, Add], None]
 
@@ -110,6 +114,14 @@ def drained_long_ago(world: World, job: Add, audit: Add) -> None:
     drained(world, job, audit, seconds_ago=70)
 
 
+def image_changed(world: World, job: Add, audit: Add) -> None:
+    for image in ("ami-12c6146b", "ami-0a1b2c3d4e5f60718"):
+        client("ssm").put_parameter(
+            Name="/bp/staging/ami/image-to-video", Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+        )
+    client("autoscaling").update_auto_scaling_group(AutoScalingGroupName=GROUP, MinSize=1)
+
+
 @pytest.fixture
 def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], None]:
     return lambda setting: setting(world, job, audit)
@@ -133,6 +145,9 @@ def scene(world: World, crew: int, job: Add, audit: Add) -> Callable[[Setting], 
         ("spot_interruption_rebalance", holds_a_job, {"recommended"}),
         ("spot_interruption_respond_terminating", queue_is_empty, {"comfy_ui_workers", "worker_audit_logs"}),
         ("spot_interruption_respond", holds_a_job, GIVEN_BACK),
+        ("ami_rollout_image_changed", image_changed, {"ami-rollout"}),
+        ("ami_rollout_survey", image_changed, {"ami-rollout"}),
+        ("ami_rollout_look", image_changed, {"comfy_ui_workers", "worker_audit_logs", "scale-in"}),
     ],
 )
 def test_a_second_delivery_changes_nothing_more(
@@ -220,3 +235,16 @@ def test_a_respond_of_every_kind_twice_gives_the_job_back_once(world: World, cre
     (dispatch,) = world.snapshot()["ai_job_dispatches"]
     assert (dispatch["status"], dispatch["attempts"]) == ("queued", 1)
     assert len(world.snapshot()["comfy_ui_workers"]) == (0 if kind == "terminated" else 1)
+
+
+def test_the_time_from_a_notice_to_the_jobs_return_is_measured(
+    world: World, crew: int, job: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(**leased(600, world.instance, attempts=2), lease_token="t-1")
+    started = datetime.now(UTC) - timedelta(seconds=7)
+    load("spot_interruption").handler(
+        world.sample("spot_interruption_respond") | {"started": started.isoformat()}, Context()
+    )
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (measured,) = [line["RequeueSeconds"] for line in said if "RequeueSeconds" in line]
+    assert 7 <= measured[0] < 20

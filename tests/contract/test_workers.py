@@ -217,6 +217,13 @@ def test_the_last_activity_is_the_newest_audit_row(workers: Workers, me: int, au
     assert (found["drain_id"], found["drain_event"]) == (None, None)
 
 
+def test_registrations_are_remembered_newest_first_whatever_became_of_the_row(workers: Workers, audit: Add) -> None:
+    audit("registered", 0, 900, worker_identifier="i-2")
+    audit("registered", 0, 300, worker_identifier=ME)
+    audit("stale_cleanup", 0, 10, worker_identifier="i-2")
+    assert [row["worker_identifier"] for row in workers.registrations()] == [ME, "i-2"]
+
+
 def test_metadata_of_somebody_elses_making_does_not_stop_a_look(workers: Workers, me: int, audit: Add) -> None:
     audit("fleet_drained", 0, 5, worker_id=me, metadata="[1, 2]")
     drain_id = drained(workers, me)

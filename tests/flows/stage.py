@@ -10,6 +10,7 @@ from typing import Any
 from fleet_control.act.activities import Activity
 from fleet_control.act.asg import Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
+from fleet_control.act.images import ParameterImage
 
 from .recorder import FakeRecorder
 
@@ -41,6 +42,10 @@ class Stage:
     instances: dict[str, Ec2Instance] = field(default_factory=dict)
     executions: dict[str, Mapping[str, object]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    parameters: dict[str, ParameterImage] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    """Of instances that did not run "ami-1"."""
     recommended: set[str] = field(default_factory=set)
     leased_at: dict[int, datetime] = field(default_factory=dict)
     durations: dict[str, list[float]] = field(default_factory=dict)

@@ -114,7 +114,7 @@ def test_pools_that_are_no_list_of_names_are_refused_by_name(stage: Stage, desk:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("function", ["tenant_pool_init", "fleet_secret_init"])
+@pytest.mark.parametrize("function", ["tenant_pool_init", "fleet_secret_init", "ami_parameter_init"])
 def test_whoever_can_be_answered_is_answered(stage: Stage, desk: Desk, function: str, changes: dict[str, Any]) -> None:
     event = request(f"{function}_create", desk, ResourceProperties={}) | changes
     answer = told(stage, function.replace("_", "-"), event, desk)

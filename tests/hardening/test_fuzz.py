@@ -148,7 +148,7 @@ def wired(function: str) -> tuple[ModuleType, io.StringIO]:
         "scale_to_zero": lambda ports, alarm: {"outcome": "ignored", "reason": "", "started": []},
         "scale_in": lambda ports, task: {"next": "done"},
         "receive": lambda ports, message: {"outcome": "ignored"},
-        "respond": lambda ports, message: {"next": "done"},
+        "respond": lambda ports, message: {"next": "done", "requeued": 1},
         "client": lambda service: None,
         "Parameters": lambda client: None,
     }
@@ -170,6 +170,7 @@ FUNCTIONS = [
     "spot_interruption",
     "tenant_pool_init",
     "fleet_secret_init",
+    "ami_parameter_init",
 ]
 
 

@@ -67,6 +67,18 @@ def test_a_constant_input_replaces_the_event(ear: Ear) -> None:
     assert until(lambda: ear.heard) == [{"period_seconds": 60}]
 
 
+def test_a_parameter_that_is_put_says_so(ear: Ear) -> None:
+    pattern = json.dumps({"source": ["aws.ssm"], "detail": {"operation": ["Update"], "name": [{"prefix": "/bp/"}]}})
+    ear.events.put_rule(Name="images", EventPattern=pattern)
+    ear.events.put_targets(Rule="images", Targets=[{"Id": "1", "Arn": function_arn("ear")}])
+    for value in ("ami-1", "ami-2"):
+        ear.cloud.client("ssm").put_parameter(Name="/bp/ami", Value=value, Type="String", Overwrite=True)
+    [message] = until(lambda: ear.heard)
+    assert message["detail-type"] == "Parameter Store Change"
+    assert message["detail"] == {"operation": "Update", "name": "/bp/ami", "type": "String"}
+    assert message["resources"] == ["arn:aws:ssm:us-east-1:123456789012:parameter/bp/ami"]
+
+
 def test_a_disabled_rule_is_silent(ear: Ear) -> None:
     ear.rule("jobs", function_arn("ear"))
     ear.events.disable_rule(Name="jobs")

@@ -36,7 +36,7 @@ def test_what_the_template_says_is_what_is_read(tmp_path: Path, name: str) -> No
 
 
 def test_fleets_that_differ_are_both_told(tmp_path: Path) -> None:
-    first = "image-to-video: { MaxSize: 10, BacklogTarget: 2, WarmupSeconds: "
+    first = "image-to-video: { MinSize: 0, MaxSize: 10, BacklogTarget: 2, WarmupSeconds: "
     changed = copied(tmp_path, "template.yaml", f"{first}300", f"{first}600")
     assert defaults(changed)["warmup_seconds"] == "600 or 300"
 

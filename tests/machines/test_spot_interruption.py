@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -42,6 +43,9 @@ def test_it_looks_again_until_nothing_can_slip_in(machines: Machines) -> None:
     assert [event["notice"]["looks"] for _, event in found.calls] == [0, 1, 2]
     assert {(event["step"], event["execution"]) for _, event in found.calls} == {("respond", "i-1-interruption")}
     assert found.states.count("WaitForJobs") == 2
+    assert len({datetime.fromisoformat(event["started"]) for _, event in found.calls}) == 1, (
+        "of the execution, not the look"
+    )
 
 
 def test_one_look_at_what_is_gone_is_enough(machines: Machines) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lab.artifacts import HERE, ROOT, Build, NoPython313Error, build, lambda_python, python313
 from lab.cloud.custom import ResponseDesk, response_desk
 from lab.cloud.names import ACCOUNT
-from lab.cold_start import MACHINE, Place, as_on_lambda
+from lab.cold_start import UNRESOLVED, Place, as_on_lambda
 from lab.door import open_door
 from lab.emulator import Emulator
 from lab.sam_local import Invocable, invocables
@@ -21,7 +21,7 @@ from lab.world import World
 
 EVENTS = ROOT / "events"
 KEPT = ROOT / "build/package"
-SPOT = "SpotInterruptionFunction"
+SPOT, ROLLOUT = "SpotInterruptionFunction", "AmiRolloutFunction"
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "stacks", "statemachines")
 Answer = Callable[[str, dict[str, Any]], Any]
 
@@ -94,12 +94,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def as_lambda(built: Build, world: World) -> dict[str, Invocable]:
     """Functions with the template's environment: verified TLS to the world's database, tracing on.
 
-    A notice starts a machine that only waits: the template's would look at the stage of the samples that follow.
+    A notice, and a new image, start a machine that only waits: the template's would look at the stage of later samples.
     """
-    overrides = {"Parameters": {"SCALE_IN_MACHINE_ARN": MACHINE}}
+    overrides = {"Parameters": UNRESOLVED}
     here = {"AWS_ENDPOINT_URL": world.cloud.endpoint, "DB_CA_FILE": str(world.database.ca_file)}
     found = {name: as_on_lambda(f).told(**here) for name, f in invocables(built, overrides).items()}
-    return found | {SPOT: found[SPOT].told(SPOT_INTERRUPTION_MACHINE_ARN=waiting_machine(world))}
+    waits = waiting_machine(world)
+    spot, rollout = (
+        found[SPOT].told(SPOT_INTERRUPTION_MACHINE_ARN=waits),
+        found[ROLLOUT].told(AMI_ROLLOUT_MACHINE_ARN=waits),
+    )
+    return found | {SPOT: spot, ROLLOUT: rollout}
 
 
 def waiting_machine(world: World) -> str:

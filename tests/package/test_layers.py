@@ -92,7 +92,7 @@ def test_every_path_that_a_variable_names_is_shipped(builds: Callable[[str], Bui
 
 def test_functions_are_nothing_but_their_own_code(builds: Callable[[str], Build], architecture: str) -> None:
     build = builds(architecture)
-    for properties in build.of_type("Function").values():
+    for properties in (build.of_type("Function") | build.nested("Function")).values():
         folder = build.folder / properties["CodeUri"]
         assert [path.name for path in folder.iterdir()] == ["app.py"]
         assert properties["Architectures"] == [{"Ref": "Architecture"}]

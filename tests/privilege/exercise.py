@@ -28,8 +28,13 @@ STAGE = "staging"
 PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
 PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
-TAGS = {"fleet:scale-to-zero-minutes": "0.1", "fleet:drain-look-seconds": "1", "fleet:drain-limit-seconds": "10"}
-TAGS |= {"fleet:end-margin-seconds": "3"}  # a look at a second each
+TAGS = {
+    "fleet:scale-to-zero-minutes": "0.1",
+    "fleet:drain-look-seconds": "1",
+    "fleet:drain-limit-seconds": "10",
+    "fleet:warmup-seconds": "20",
+    "fleet:end-margin-seconds": "3",  # a look at a second each
+}
 HEARTBEATS = {(f"bp-{STAGE}-{name}", "RecordLifecycleActionHeartbeat") for name in ("reconcile", "spot-interruption")}
 ABANDONED = """
 INSERT INTO worker_audit_logs (worker_id, worker_identifier, event, metadata, created_at)
@@ -65,6 +70,7 @@ class Exercise:
             self.interruption()
             self.by_hand()
             self.abandoned_drain()
+            self.new_image()
             self.nonsense()
             self.database_away()
             self.broken_secrets()
@@ -134,6 +140,16 @@ class Exercise:
         self._write(ABANDONED, instance)
         self._until(lambda: self._nudged(not self._members(SWAP)), "the drain is picked up, the hook answered")
         self._world.cloud.client("events").enable_rule(Name=rule)
+
+    def new_image(self) -> None:
+        """A parameter changes, and a survey sees it too: the one instance that is always wanted is replaced."""
+        self._always(SWAP, 1)
+        self._until(lambda: self._registered(SWAP), "the wanted instance registers")
+        [old] = self._members(SWAP)
+        self._world.ship_image(SWAP, broken=True)  # workers of this world start on any image
+        self._world.invoke("ami-rollout", {"step": "survey"})
+        self._until(lambda: old not in self._members(SWAP) and self._registered(SWAP), "its replacement registers")
+        self._always(SWAP, 0)
 
     def nonsense(self) -> None:
         """Every function is sent an event that it cannot read, and gives it up; so is a nudge among others."""
@@ -237,6 +253,16 @@ class Exercise:
         groups = [g for g in self._world.fleets() if g["AutoScalingGroupName"] == f"asg-{STAGE}-{slug}"]
         return [member["InstanceId"] for member in groups[0]["Instances"]]
 
+    def _registered(self, slug: str) -> bool:
+        names = self._members(slug)
+        with self._world.connect() as connection, connection.cursor() as cursor:
+            found = [cursor.execute("SELECT 1 FROM comfy_ui_workers WHERE worker_id = %s", (name,)) for name in names]
+        return bool(found) and all(found)
+
+    def _always(self, slug: str, size: int) -> None:
+        groups = self._world.cloud.client("autoscaling")
+        groups.update_auto_scaling_group(AutoScalingGroupName=f"asg-{STAGE}-{slug}", MinSize=size)
+
     @staticmethod
     def _until(seen: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -246,15 +272,8 @@ class Exercise:
             time.sleep(0.1)
 
 
-FUNCTIONS = (
-    "reconcile",
-    "publish-metrics",
-    "scale-to-zero",
-    "scale-in",
-    "spot-interruption",
-    "tenant-pool-init",
-    "fleet-secret-init",
-)
+WATCHERS = ("reconcile", "publish-metrics", "scale-to-zero", "scale-in", "spot-interruption", "ami-rollout")
+FUNCTIONS = (*WATCHERS, "tenant-pool-init", "fleet-secret-init", "ami-parameter-init")
 
 
 def main(directory: Path) -> None:

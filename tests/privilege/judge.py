@@ -19,9 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "Stage": "staging",
     "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-1,subnet-2",
-    "ControlPlaneSecurityGroupId": "sg-control",
-    "GpuSecurityGroupId": "sg-gpu",
 }
 
 

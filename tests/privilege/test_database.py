@@ -32,7 +32,7 @@ def test_functions_log_in_as_themselves_and_only_the_first_deployment_as_the_mas
 
 def test_nothing_the_functions_did_was_denied_to_their_user(run: Run) -> None:
     logs = sorted((run.directory / "run" / "logs").glob("*.log"))
-    assert len(logs) == 7
+    assert len(logs) == 9
     denied = [path.name for path in logs if "'fleet_control'@" in path.read_text(encoding="utf-8")]
     assert denied == []
 

@@ -148,6 +148,7 @@ SAMPLE = {
     "QueueArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:bp-staging-failed-invocations",
     "SecretId": "/bp/staging/rds/fleet-control",
     "Name": "/bp/staging/fleet-secret",
+    "Names": ["/bp/staging/ami/face-swap"],
     "ResourceId.1": "i-0a1b2c3d4e5f60718",
     "Tag.1.Key": "fleet:rebalance-recommended",
 }

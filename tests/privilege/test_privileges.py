@@ -58,7 +58,7 @@ def test_no_permission_can_be_taken_away_unnoticed(requests: Requests, roles: di
 def test_every_function_machine_schedule_and_instance_was_seen_calling(
     requests: Requests, roles: dict[str, Role]
 ) -> None:
-    assert requests.keys() == roles.keys()
+    assert requests.keys() == {name for name in roles if not name.startswith("Compute/")}  # the lab runs no tasks
 
 
 def test_every_operation_of_the_table_was_called(requests: Requests) -> None:
@@ -109,6 +109,7 @@ TRUSTED = {
     "*MachineRole": "states.amazonaws.com",
     "*EveryMinuteRole": "events.amazonaws.com",
     "*/WorkerRole": "ec2.amazonaws.com",
+    "Compute/*": "ecs-tasks.amazonaws.com",
 }
 
 
@@ -125,7 +126,7 @@ def test_functions_are_invoked_by_our_own_rules_and_topics_only(stacks: Stacks) 
 
 def test_functions_and_machines_can_trace(roles: dict[str, Role]) -> None:
     traced = [role for name, role in roles.items() if fnmatch(name, "*FunctionRole") or fnmatch(name, "*MachineRole")]
-    assert len(traced) == 10
+    assert len(traced) == 9 + 4
     assert all(allowed(role.rules, Request("xray:PutTraceSegments")) for role in traced)
 
 

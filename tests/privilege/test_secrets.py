@@ -14,6 +14,7 @@ from samcli.yamlhelper import yaml_parse
 
 from lab.evidence import ALLOWED, SIGNED_ADDRESS
 from lab.iam.roles import Stacks
+from lab.render import is_looked_up
 from lab.secrecy import holders
 
 from .conftest import Run
@@ -67,12 +68,13 @@ def test_the_search_had_something_to_search(run: Run) -> None:
     assert any(name.startswith("## ") for name in names)  # the handlers themselves
     histories = run.evidence("histories.json")
     assert {h["execution"].split(":")[6] for h in histories} == {
+        "bp-staging-ami-rollout",
         "bp-staging-fleet-cycle",
         "bp-staging-scale-in",
         "bp-staging-spot-interruption",
     }
-    assert len(run.evidence("environments.json")["deployed"]) == 7
-    assert len(run.evidence("queues.json")) == 7 + 1  # what each function could not read, and a nudge
+    assert len(run.evidence("environments.json")["deployed"]) == 9
+    assert len(run.evidence("queues.json")) == 9 + 1  # what each function could not read, and a nudge
     assert (run.directory / "evidence" / "report.html").stat().st_size > 10_000
 
 
@@ -85,12 +87,13 @@ def test_each_refusal_says_what_is_wrong_with_the_secret_and_not_what_it_is(run:
 
 
 def test_functions_are_told_where_a_secret_is_and_never_what_it_is(stacks: Stacks) -> None:
-    for resource in stacks[""].values():
-        if resource["Type"] == "AWS::Lambda::Function":
-            variables = resource["Properties"]["Environment"]["Variables"]
-            suspicious = {name for name in variables if re.search("SECRET|PASSWORD|TOKEN|KEY", name)}
-            assert suspicious <= {"DB_SECRET_ID"}
-            assert variables["DB_SECRET_ID"].startswith("/bp/staging/rds/")
+    resources = [resource for stack in stacks.values() for resource in stack.values()]
+    functions = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::Lambda::Function"]
+    assert len(functions) == 9
+    for variables in (function["Environment"]["Variables"] for function in functions):
+        suspicious = {name for name in variables if re.search("SECRET|PASSWORD|TOKEN|KEY", name)}
+        assert suspicious <= {"DB_SECRET_ID"}
+        assert variables["DB_SECRET_ID"].startswith("/bp/staging/rds/")
 
 
 TEMPLATES = [ROOT / "template.yaml", *sorted((ROOT / "stacks").glob("*.yaml"))]
@@ -106,8 +109,10 @@ def carried(values: Mapping[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_no_template_parameter_has_a_secret_as_its_default(path: Path) -> None:
+    """The default of a parameter that is looked up is an address, not a value."""
     declared = yaml_parse(path.read_text(encoding="utf-8")).get("Parameters", {})
-    assert carried({name: spec["Default"] for name, spec in declared.items() if "Default" in spec}) == []
+    values = {name: spec for name, spec in declared.items() if not is_looked_up(spec)}
+    assert carried({name: spec["Default"] for name, spec in values.items() if "Default" in spec}) == []
 
 
 def test_the_settings_of_deployments_give_no_secret() -> None:

@@ -19,8 +19,9 @@ Subject = tuple[str, str]
 
 def subject(rule: Rule) -> Subject:
     resource = rule.resource if rule.resource.startswith("arn:aws:s3") else rule.resource.split(":", 5)[-1]
+    stand_ins = {ACCOUNT: "<account>", "staging": "<stage>", "-AbCdEf": "-??????"} | dict.fromkeys(SLUGS, "<slug>")
     conditions = ", ".join(f"{key} = {', '.join(values)}" for _, key, values in rule.conditions)
-    for value, stands_for in ((ACCOUNT, "<account>"), ("staging", "<stage>"), *((slug, "<slug>") for slug in SLUGS)):
+    for value, stands_for in stand_ins.items():
         resource, conditions = resource.replace(value, stands_for), conditions.replace(value, stands_for)
     return resource.removeprefix("arn:aws:s3:::"), conditions
 

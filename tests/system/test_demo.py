@@ -16,8 +16,8 @@ from tests.privilege.judge import refused
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 150.0
-NAMES = ("reconcile", "publish-metrics", "scale-to-zero", "scale-in", "spot-interruption")
-FUNCTIONS = {f"bp-staging-{name}" for name in (*NAMES, "tenant-pool-init", "fleet-secret-init")}
+NAMES = ("reconcile", "publish-metrics", "scale-to-zero", "scale-in", "spot-interruption", "ami-rollout")
+FUNCTIONS = {f"bp-staging-{name}" for name in (*NAMES, "tenant-pool-init", "fleet-secret-init", "ami-parameter-init")}
 MACHINES = {f"bp-staging-{name}" for name in ("fleet-cycle", "scale-in", "spot-interruption")}
 EVIDENCE = ("histories", "environments", "templates", "queues")
 PLOTTED = ("asg-staging-image-to-video", "asg-staging-face-swap")

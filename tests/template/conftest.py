@@ -1,5 +1,6 @@
 """The application rendered and resolved once, with the parameters of a small staging."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "Stage": "staging",
     "ApiBaseUrl": "https://api.example.com",
-    "PrivateSubnetIds": "subnet-1,subnet-2",
-    "ControlPlaneSecurityGroupId": "sg-control",
-    "GpuSecurityGroupId": "sg-gpu",
 }
 
 
+@cache
 def resolved(**changes: str) -> dict[str, Template]:
-    """Resources by stack ("" is the root), with these parameters changed."""
+    """Resources by stack ("" is the root), with these parameters changed. Not to be written to: it is made once."""
     parameters = PARAMETERS | changes
     return resolve_stacks(render(ROOT / "template.yaml", parameters), parameters)
 
@@ -29,9 +28,17 @@ def stacks() -> dict[str, Template]:
     return resolved()
 
 
+CONTROL_PLANE = ("", "Signals", "AmiRollout")
+
+
 @pytest.fixture(scope="session")
 def root(stacks: dict[str, Template]) -> Template:
-    return stacks[""]
+    """The control plane: of the application itself and of the stacks that it is divided into."""
+    return control_plane(stacks)
+
+
+def control_plane(stacks: dict[str, Template]) -> Template:
+    return {name: resource for stack in CONTROL_PLANE for name, resource in stacks[stack].items()}
 
 
 def properties_of(resources: Template, kind: str) -> dict[str, dict[str, Any]]:

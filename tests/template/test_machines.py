@@ -11,8 +11,8 @@ from lab.render import Template
 
 from .conftest import ROOT, properties_of, resolved
 
-TYPES = {"fleet-cycle": "EXPRESS", "scale-in": "STANDARD", "spot-interruption": "STANDARD"}
-FUNCTIONS = {"fleet-cycle": "reconcile", "scale-in": "scale-in", "spot-interruption": "spot-interruption"}
+TYPES = {"fleet-cycle": "EXPRESS", "scale-in": "STANDARD", "spot-interruption": "STANDARD", "ami-rollout": "STANDARD"}
+FUNCTIONS = {name: "reconcile" if name == "fleet-cycle" else name for name in TYPES}
 THROTTLED = "Lambda.TooManyRequestsException"
 
 
@@ -41,7 +41,7 @@ def tasks(root: Template, name: str) -> list[dict[str, Any]]:
     return [state for state in states_of(definition(root, name)) if state["Type"] == "Task"]
 
 
-def test_three_machines_are_deployed(root: Template) -> None:
+def test_every_machine_of_the_folder_is_deployed(root: Template) -> None:
     machines = properties_of(root, "AWS::StepFunctions::StateMachine").values()
     assert {m["StateMachineName"]: m["StateMachineType"] for m in machines} == {
         f"bp-staging-{name}": kind for name, kind in TYPES.items()

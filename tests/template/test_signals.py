@@ -8,6 +8,7 @@ from lab.render import Template
 
 from .conftest import properties_of, resolved
 
+FLEETS = ("Fleetimagetovideo", "Fleetfaceswap")
 TOPIC = "arn:aws:sns:us-east-1:123456789012:bp-staging-"
 LOST = "arn:aws:sqs:us-east-1:123456789012:bp-staging-undelivered-events"
 
@@ -25,10 +26,15 @@ def watch(stacks: dict[str, Template]) -> dict[str, dict[str, Any]]:
 def test_every_alarm_names_a_topic_of_the_stage(stacks: dict[str, Template]) -> None:
     topics = {
         f"arn:aws:sns:us-east-1:123456789012:{t['TopicName']}"
-        for t in properties_of(stacks[""], "AWS::SNS::Topic").values()
+        for t in properties_of(stacks["Signals"], "AWS::SNS::Topic").values()
     }
     alarms = [alarm for stack in stacks.values() for alarm in alarms_of(stack).values()]
-    assert len(alarms) == 2 * 4 + 4 + 1 + 7 + 3 + 2 * 2 + 2
+    assert {name for name, stack in stacks.items() if alarms_of(stack)} == {
+        *FLEETS,
+        "ControlPlaneAlarms",
+        "AmiRollout",
+        "Monitoring",
+    }
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert set(alarm["AlarmActions"]) | set(alarm.get("OKActions", [])) <= topics
@@ -169,6 +175,14 @@ RULES = {
             "detail": {"AutoScalingGroupName": [{"prefix": "asg-staging-"}]},
         },
     ),
+    "ImageChanged": (
+        "ami-rollout",
+        {
+            "source": ["aws.ssm"],
+            "detail-type": ["Parameter Store Change"],
+            "detail": {"operation": ["Update"], "name": [{"prefix": "/bp/staging/ami/"}]},
+        },
+    ),
     "InstanceGone": (
         "spot-interruption",
         {
@@ -200,7 +214,7 @@ def test_an_event_reaches_its_function_or_queue(stacks: dict[str, Template], nam
 def test_an_event_that_cannot_be_delivered_is_kept(stacks: dict[str, Template]) -> None:
     targets = [target for rule in rules(stacks) for target in rule["Targets"]]
     assert [target["DeadLetterConfig"] for target in targets] == [{"Arn": LOST}] * len(targets)
-    [statement] = stacks[""]["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    [statement] = stacks["Signals"]["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Resource"] == LOST
     assert statement["Principal"] == {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]}
 

@@ -25,6 +25,7 @@ def sample(name: str) -> dict[str, Any]:
         ("tenant_pool_init_update", "Update"),
         ("tenant_pool_init_delete", "Delete"),
         ("fleet_secret_init_create", "Create"),
+        ("ami_parameter_init_create", "Create"),
     ],
 )
 def test_the_samples_are_understood(name: str, kind: str) -> None:

@@ -12,6 +12,7 @@ from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.messages.alarm import AlarmNotification, parse_alarm
 from fleet_control.messages.eventbridge import (
     GroupEvent,
+    ImageChange,
     InstanceStateChange,
     InterruptionWarning,
     RebalanceRecommendation,
@@ -19,8 +20,18 @@ from fleet_control.messages.eventbridge import (
 )
 from fleet_control.messages.nudge import parse_job_queued, parse_nudge
 from fleet_control.messages.queue import QueueBatch, queue_batch
+from fleet_control.messages.rollout import parse_rollout
 from fleet_control.messages.spot import parse_spot
-from fleet_control.messages.tasks import DrainOnItsWay, InterruptionTask, Notice, ScaleInTask, Tick, parse_scale_in
+from fleet_control.messages.tasks import (
+    AmiSurvey,
+    DrainOnItsWay,
+    InterruptionTask,
+    Notice,
+    RolloutTask,
+    ScaleInTask,
+    Tick,
+    parse_scale_in,
+)
 
 EVENTS = Path(__file__).parents[2] / "events"
 INSTANCE = "i-0a1b2c3d4e5f60718"
@@ -49,6 +60,9 @@ SAMPLES: list[tuple[str, Callable[[Any], Any], type]] = [
     ("spot_interruption_terminate_action", parse_spot, TerminateAction),
     ("spot_interruption_respond", parse_spot, InterruptionTask),
     ("spot_interruption_respond_terminating", parse_spot, InterruptionTask),
+    ("ami_rollout_image_changed", parse_rollout, ImageChange),
+    ("ami_rollout_survey", parse_rollout, AmiSurvey),
+    ("ami_rollout_look", parse_rollout, RolloutTask),
 ]
 
 
@@ -58,7 +72,7 @@ def test_each_sample_is_the_message_it_is_named_for(name: str, parse: Callable[[
 
 
 def test_every_sample_of_these_functions_is_covered() -> None:
-    prefixes = ("reconcile_", "scale_in_", "scale_to_zero_", "spot_interruption_")
+    prefixes = ("ami_rollout_", "reconcile_", "scale_in_", "scale_to_zero_", "spot_interruption_")
     assert {name for name, _, _ in SAMPLES} == {p.stem for p in EVENTS.glob("*.json") if p.stem.startswith(prefixes)}
 
 
@@ -83,6 +97,12 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
     message = parse_spot(sample(name))
     assert not isinstance(message, InterruptionTask)
     assert (message.instance_id, message.notice) == (INSTANCE, notice)
+
+
+def test_a_new_image_tells_its_stage_and_fleet() -> None:
+    message = parse_rollout(sample("ami_rollout_image_changed"))
+    assert isinstance(message, ImageChange)
+    assert (message.stage, message.slug) == ("staging", "image-to-video")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +133,20 @@ def test_a_notice_tells_its_instance_and_kind(name: str, notice: str) -> None:
             sample("spot_interruption_terminate_action") | {"detail": {"EC2InstanceId": INSTANCE}},
             "AutoScalingGroupName",
             id="a hook of no group",
+        ),
+        pytest.param(
+            parse_rollout,
+            sample("ami_rollout_image_changed")
+            | {"detail": {"operation": "Create", "name": "/bp/staging/ami/image-to-video"}},
+            "operation",
+            id="an image that is there for the first time",
+        ),
+        pytest.param(
+            parse_rollout,
+            sample("ami_rollout_image_changed")
+            | {"detail": {"operation": "Update", "name": "/bp/staging/fleet-secret"}},
+            "name",
+            id="a parameter that names no image",
         ),
     ],
 )
@@ -166,3 +200,7 @@ def test_a_machine_is_given_whole_seconds_to_wait() -> None:
     assert json.loads(json.dumps(task.drain.model_dump(mode="json")))["look_seconds"].__class__ is int
     notice = Notice(instance_id=INSTANCE, kind="interruption", max_looks=2, look_seconds=5)
     assert notice.model_dump(mode="json")["look_seconds"].__class__ is int
+    rollout = parse_rollout(sample("ami_rollout_look"))
+    assert isinstance(rollout, RolloutTask)
+    waits = rollout.rollout.model_dump(mode="json")
+    assert {waits[name].__class__ for name in ("look_seconds", "error_seconds")} == {int}

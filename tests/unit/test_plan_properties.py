@@ -22,7 +22,7 @@ PLACES = st.sampled_from(
     [(lifecycle, "running") for lifecycle in ("Pending", "InService", "InService", "Terminating:Wait", "Standby")]
     + [("Pending", None), ("InService", None), ("InService", "shutting-down"), ("InService", "terminated")]
 )
-REASONS = ["idle", "scale_to_zero", "spot_interruption", "instance_terminated"]
+REASONS = ["idle", "scale_to_zero", "ami_rollout", "spot_interruption", "instance_terminated"]
 DRAINS = st.sampled_from(
     [(False, None)] * 12
     + [(True, None)] * 3

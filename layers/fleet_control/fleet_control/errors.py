@@ -66,6 +66,12 @@ class Blind(Hold):
     reason = "aws api unreadable"
 
 
+class ImageNotAccepted(FleetControlError):
+    """Systems Manager took an image's id and then found no such image; the text names both."""
+
+    reason = "image not accepted"
+
+
 class LockBusy(Hold):
     """Somebody else holds the stage's lock; their look counts as ours."""
 

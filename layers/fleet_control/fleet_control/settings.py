@@ -67,6 +67,11 @@ class SpotInterruptionSettings(CommonSettings):
     spot_interruption_machine_arn: MachineArn
 
 
+class AmiRolloutSettings(CommonSettings):
+    scale_in_machine_arn: MachineArn
+    ami_rollout_machine_arn: MachineArn
+
+
 class PublishMetricsSettings(CommonSettings):
     pass
 
@@ -76,4 +81,8 @@ class TenantPoolInitSettings(CommonSettings):
 
 
 class FleetSecretInitSettings(Settings):
+    """Touches no database."""
+
+
+class AmiParameterInitSettings(Settings):
     """Touches no database."""

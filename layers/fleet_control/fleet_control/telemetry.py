@@ -56,6 +56,9 @@ class Telemetry:
         """A health metric of this invocation; sent with the others when it ends."""
         self.metrics.add_metric(name, MetricUnit.Count, value)
 
+    def duration(self, name: str, seconds: float) -> None:
+        self.metrics.add_metric(name, MetricUnit.Seconds, seconds)
+
     def gauge(self, name: str, unit: str, value: float, **dimensions: str) -> None:
         """A value with dimensions of its own beside the stage's (not the service's); sent at once."""
         stage = {"Stage": environment().get("STAGE", "unknown")}

@@ -1,4 +1,4 @@
-"""Parameter Store: SecureStrings, which CloudFormation itself cannot create."""
+"""Parameter Store: what is put once. CloudFormation itself can create no SecureString, and puts old values back."""
 
 from __future__ import annotations
 
@@ -17,5 +17,22 @@ class Parameters:
         try:
             self._client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=False)
         except self._client.exceptions.ParameterAlreadyExists:
+            return False
+        return True
+
+    def put_image_once(self, name: str, image_id: str) -> bool:
+        """Like `put_secret_once`. AWS looks for the image after it has answered: until then there is no parameter."""
+        try:
+            self._client.put_parameter(
+                Name=name, Value=image_id, Type="String", DataType="aws:ec2:image", Overwrite=False
+            )
+        except self._client.exceptions.ParameterAlreadyExists:
+            return False
+        return True
+
+    def exists(self, name: str) -> bool:
+        try:
+            self._client.get_parameter(Name=name)
+        except self._client.exceptions.ParameterNotFound:
             return False
         return True

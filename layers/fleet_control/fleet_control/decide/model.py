@@ -17,6 +17,7 @@ INSTANCE_TERMINATED = "instance_terminated"
 TERMINATING = "terminating"
 IDLE = "idle"
 SCALE_TO_ZERO = "scale_to_zero"
+AMI_ROLLOUT = "ami_rollout"
 REBALANCE = "rebalance"
 ZOMBIE = "zombie"
 OVERDUE = "overdue"
@@ -65,7 +66,7 @@ class Drain:
 
     @property
     def is_scale_in(self) -> bool:
-        return self.reason in (IDLE, SCALE_TO_ZERO, REBALANCE, ZOMBIE)
+        return self.reason in (IDLE, SCALE_TO_ZERO, AMI_ROLLOUT, REBALANCE, ZOMBIE)
 
     def spares(self, lease: Lease, now: datetime) -> bool:
         """Whether this job was expected to end before its warned instance does, and still has the time to."""
@@ -73,7 +74,8 @@ class Drain:
 
     @property
     def can_be_undone(self) -> bool:
-        return self.is_scale_in and not self.committed
+        """For demand that has come back. An old image is drained *because* it serves: its replacement is launched."""
+        return self.is_scale_in and self.reason != AMI_ROLLOUT and not self.committed
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from fleet_control.decide.model import REBALANCE, ZOMBIE, Drain, Worker
+from fleet_control.decide.model import AMI_ROLLOUT, REBALANCE, ZOMBIE, Drain, Worker
 from fleet_control.decide.standing import seconds_since
 
 
@@ -47,16 +47,18 @@ def look(
         return _replaced(worker, worker.drain, limit_seconds, polled_at, now)
     if worker.drain.reason == ZOMBIE:
         return _silent(worker, worker.drain, limit_seconds, now)
-    stays = _stays(worker, waiting, now)
+    stays = _stays(worker, worker.drain, waiting, now)
     if stays is not None:
         return Verdict(Next.RELEASE, stays)
     return refused(worker, worker.drain.at, limit_seconds, polled_at, now)
 
 
-def _stays(worker: Worker, waiting: int, now: datetime) -> str | None:
+def _stays(worker: Worker, drain: Drain, waiting: int, now: datetime) -> str | None:
     if worker.is_busy(now):
         return "a job slipped in: it is finished, not killed"
-    return f"{waiting} jobs wait: serving them is quicker than launching" if waiting else None
+    if waiting and drain.reason != AMI_ROLLOUT:  # under load nothing would ever be rolled out
+        return f"{waiting} jobs wait: serving them is quicker than launching"
+    return None
 
 
 def _not_ours(worker: Worker | None, drain_id: int) -> str | None:

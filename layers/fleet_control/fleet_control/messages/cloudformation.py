@@ -12,6 +12,8 @@ from fleet_control.messages.parse import explain
 # What is no text counts as absent, so that a request with an address gets its answer whatever else is wrong with it.
 Text = Annotated[str, BeforeValidator(lambda raw: raw if isinstance(raw, str) else "")]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+ParameterName = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=1011)]
+ImageId = Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")]
 Properties = TypeVar("Properties", bound=BaseModel)
 
 
@@ -37,9 +39,12 @@ class TenantPools(_Model):
 
 
 class FleetSecret(_Model):
-    parameter_name: str = Field(
-        alias="ParameterName", pattern=r"^/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=1011
-    )
+    parameter_name: ParameterName = Field(alias="ParameterName")
+
+
+class AmiParameter(_Model):
+    parameter_name: ParameterName = Field(alias="ParameterName")
+    image_id: ImageId = Field(alias="ImageId")
 
 
 def parse_request(event: Any) -> CustomResourceRequest:

@@ -144,3 +144,26 @@ class JobQueued(_Event):
     @property
     def names(self) -> frozenset[str]:
         return frozenset({self.detail.workflow_slug})
+
+
+class ParameterDetail(_Model):
+    """The new value is not in it. Another operation than Update here is a rule that was widened."""
+
+    name: str = Field(pattern=r"^/bp/[a-z]+/ami/[a-z0-9-]+$")
+    operation: Literal["Update"]
+
+
+class ImageChange(_Event):
+    """Of a parameter of data type `aws:ec2:image`, once its value was found valid; delivery is best effort."""
+
+    source: Literal["aws.ssm"]
+    detail_type: Literal["Parameter Store Change"] = Field(alias="detail-type")
+    detail: ParameterDetail
+
+    @property
+    def stage(self) -> str:
+        return self.detail.name.split("/")[2]
+
+    @property
+    def slug(self) -> str:
+        return self.detail.name.rsplit("/", 1)[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, TypeAdapter
 
 from fleet_control.messages.parse import parse
 
@@ -80,10 +80,38 @@ class Notice(_Model):
 
 
 class InterruptionTask(_Model):
-    """A step of `spot_interruption`; answered with `{"notice": …, "next": "wait|done", "reason": …}`."""
+    """A step of `spot_interruption`; answered with `{"notice": …, "next": "wait|done", "reason": …}`. `started` is when
+    its execution began."""
 
     step: Literal["respond"]
     notice: Notice
+    started: AwareDatetime | None = None
+
+
+class AmiSurvey(_Model):
+    """The schedule: is there a fleet with an older image that nobody is replacing?"""
+
+    step: Literal["survey"]
+
+
+class Rollout(_Model):
+    """Of one version of a fleet's image parameter `/bp/<stage>/ami/<slug>`. `looks` counts up to `max_looks`,
+    `look_seconds` apart; after an error the machine waits `error_seconds`."""
+
+    group: str
+    slug: str
+    version: int
+    looks: int = 0
+    max_looks: int
+    look_seconds: int = Field(gt=0)
+    error_seconds: int = Field(gt=0)
+
+
+class RolloutTask(_Model):
+    """A step of `ami_rollout`; answered with `{"rollout": …, "next": "wait|done|stop", "reason": …}`."""
+
+    step: Literal["look"]
+    rollout: Rollout
 
 
 def parse_scale_in(event: Any) -> ScaleInTask:

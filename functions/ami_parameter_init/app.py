@@ -1,0 +1,30 @@
+"""Lambda entry: custom resource Custom::AmiParameter."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleet_control.act.aws import client
+from fleet_control.act.parameters import Parameters
+from fleet_control.flows.ami_parameter_init import bring_up
+from fleet_control.flows.custom_resource import Invocation, respond
+from fleet_control.messages.cloudformation import parse_request
+from fleet_control.settings import AmiParameterInitSettings, environment
+from fleet_control.telemetry import Telemetry
+
+telemetry = Telemetry("ami_parameter_init")
+
+
+@telemetry.handler
+def handler(event: dict[str, Any], context: Any) -> Mapping[str, str] | None:
+    request = parse_request(event)
+    invocation = Invocation(
+        remaining_seconds=context.get_remaining_time_in_millis() / 1000,
+        log_stream=context.log_stream_name,
+        recorder=telemetry,
+    )
+
+    def work() -> dict[str, str]:
+        AmiParameterInitSettings.from_env(environment())
+        return bring_up(request, Parameters(client("ssm")), telemetry)
+
+    return respond(request, invocation, bring_up=work, kept="image parameters")

@@ -1,0 +1,100 @@
+"""Bad parameters are refused, with a message that says which and why: by a constraint, a rule, or `make validate`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.constraints import faults
+from lab.validate import main
+
+from .conftest import PARAMETERS, ROOT
+
+TEMPLATE = ROOT / "template.yaml"
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
+SLUG = "(?=.{1,32}$)[a-z0-9]+(-[a-z0-9]+)*"
+LONG = "an-image-that-turns-into-a-video-of-an-image"
+REFUSED_BY_CLOUDFORMATION = [
+    # parameter and value; message
+    ({"Stage": "test"}, "Stage: 'test' is none of staging, production"),
+    ({"WorkflowSlugs": "Upscale"}, f"WorkflowSlugs: 'Upscale' does not match {SLUG}"),
+    ({"WorkflowSlugs": LONG}, f"WorkflowSlugs: '{LONG}' does not match {SLUG}"),
+    ({"WorkflowSlugs": "face-swap,"}, f"WorkflowSlugs: '' does not match {SLUG}"),
+    (
+        {"CertificateArn": CERTIFICATE},
+        "CertificateNeedsDomain: CertificateArn needs DomainName; give both for HTTPS or neither",
+    ),
+    (
+        {"DomainName": "app.example.com"},
+        "DomainNeedsCertificate: DomainName needs CertificateArn; give both for HTTPS or neither",
+    ),
+    ({"TickSeconds": "7"}, "TickSeconds: '7' is none of 5, 10, 15, 20, 30, 60"),
+    ({"DatabaseClass": "t4g.small"}, "DatabaseClass: 't4g.small' is none of db.t4g.small, db.t4g.medium, db.t4g.large"),
+    ({"FleetWorkerLimit": "-1"}, "FleetWorkerLimit: -1 is below 0"),
+    ({"FleetWorkerLimit": "many"}, "FleetWorkerLimit: 'many' is no number"),
+    ({"RedisReplicas": "2"}, "RedisReplicas: 2 is above 1"),
+    ({"ApiBaseUrl": "https://api.example.com/"}, "ApiBaseUrl: 'https://api.example.com/' does not match"),
+    ({"NatGateways": "3"}, "NatGateways: '3' is none of 1, 2"),
+    ({"ImageTag": "a b"}, "ImageTag: 'a b' does not match"),
+]
+REFUSED_BEFORE = [
+    # what stands under Mappings / Workflows, for face-swap; message
+    (
+        {'InstanceTypes: "g4dn.xlarge,g5.xlarge"': 'InstanceTypes: "a1.b,a2.b,a3.b,a4.b,a5.b"'},
+        "Fleetfaceswap.InstanceTypes: 'a1.b,a2.b,a3.b,a4.b,a5.b' does not match",
+    ),
+    ({"MinSize: 0, MaxSize: 10": "MinSize: 3, MaxSize: 2"}, "Fleetfaceswap: MaxSize 2 is below MinSize 3"),
+    ({"MaxSize: 10": "MaxSize: -1"}, "Fleetfaceswap.MaxSize: -1 is below 0"),
+    ({"BacklogTarget: 2": "BacklogTarget: 0"}, "Fleetfaceswap.BacklogTarget: 0 is below 1"),
+    ({"face-swap:": "face-swop:"}, "WorkflowSlugs: face-swap has no entry under Mappings / Workflows"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED_BY_CLOUDFORMATION)
+def test_cloudformation_refuses(changes: dict[str, str], message: str) -> None:
+    [fault] = faults(TEMPLATE, PARAMETERS | changes)
+    assert fault.startswith(message)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """A copy of the templates and of samconfig.toml that may be spoilt."""
+    for name in ("stacks", "statemachines"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED_BEFORE)
+def test_make_validate_refuses_what_cloudformation_would_find_late_or_never(
+    changed: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], message: str
+) -> None:
+    path = changed / "template.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    [number] = [index for index, line in enumerate(lines) if line.startswith("    face-swap: {")]
+    for old, new in changes.items():
+        assert old in lines[number]
+        lines[number] = lines[number].replace(old, new)
+    path.write_text("".join(lines), encoding="utf-8")
+    assert main(changed) == 1
+    assert f"staging: {message}" in capsys.readouterr().out
+
+
+def test_make_validate_finds_the_examples_good(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ROOT) == 0
+    assert capsys.readouterr().out == "staging: its parameters are good\nproduction: its parameters are good\n"
+
+
+def test_make_validate_reads_what_would_be_deployed(changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = changed / "samconfig.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace('"FleetWorkerLimit=50"', '"FleetWorkerLimits=50"'))
+    assert main(changed) == 1
+    assert "production: FleetWorkerLimits: the template has no such parameter" in capsys.readouterr().out
+
+
+def test_a_workflow_is_listed_once() -> None:
+    given = PARAMETERS | {"WorkflowSlugs": "face-swap,face-swap"}
+    assert faults(TEMPLATE, given) == ["WorkflowSlugs: face-swap is listed twice"]

@@ -13,6 +13,7 @@ from lab.mariadb import Connection
 VIDEO, SWAP = "image-to-video", "face-swap"
 NOTICE_SECONDS = 12.0  # Spot gives 120 s
 PATIENCE = 25.0
+REGISTERED_WITHIN = 3.0
 
 BUSY = """
 SELECT d.worker_id FROM ai_job_dispatches d
@@ -71,6 +72,16 @@ class Stage:
 
     def in_service(self, workflow: str) -> list[str]:
         return sorted(self.platform.zones(workflow))
+
+    def all_registered(self, workflow: str) -> None:
+        """Wait until nobody of the fleet boots; on a machine with too much to do for so long, go on all the same."""
+        deadline = time.monotonic() + REGISTERED_WITHIN
+        while time.monotonic() < deadline and not self.stop.wait(0.1):
+            members = self.in_service(workflow)
+            with self.platform.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT worker_id FROM comfy_ui_workers")
+                if {str(row["worker_id"]) for row in cursor.fetchall()} >= set(members):
+                    return
 
     def demand(self, workflow: str) -> int:
         """Jobs that wait or are worked on."""

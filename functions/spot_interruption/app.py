@@ -27,17 +27,17 @@ telemetry = Telemetry("spot_interruption")
 def handler(event: dict[str, Any], context: Any) -> dict[str, object]:  # noqa: ARG001
     message = parse_spot(event)
     if isinstance(message, InterruptionTask):
-        return _measured(message, respond(ports(), message))
+        return _measured(message.started, respond(ports(), message))
     answer = receive(ports(), message)
     if answer["outcome"] == "ignored":
         telemetry.count("UnknownInstances")
-    return answer
+    return _measured(message.time, answer)
 
 
-def _measured(task: InterruptionTask, answer: dict[str, object]) -> dict[str, object]:
-    """How long after the notice its jobs were given back."""
-    if answer["requeued"] and task.started is not None:
-        telemetry.duration("RequeueSeconds", (datetime.now(UTC) - task.started).total_seconds())
+def _measured(since: datetime | None, answer: dict[str, object]) -> dict[str, object]:
+    """How long after the notice its jobs were given back, by its machine or at once."""
+    if answer.get("requeued") and since is not None:
+        telemetry.duration("RequeueSeconds", max(0.0, (datetime.now(UTC) - since.astimezone(UTC)).total_seconds()))
     return answer
 
 

@@ -248,3 +248,16 @@ def test_the_time_from_a_notice_to_the_jobs_return_is_measured(
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (measured,) = [line["RequeueSeconds"] for line in said if "RequeueSeconds" in line]
     assert 7 <= measured[0] < 20
+
+
+def test_it_is_measured_too_where_no_machine_starts(
+    world: World, crew: int, job: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(**leased(600, world.instance, attempts=2), lease_token="t-1")
+    since = datetime.now(UTC) - timedelta(seconds=7)
+    load("spot_interruption").handler(
+        world.sample("spot_interruption_shutting_down") | {"time": since.isoformat()}, Context()
+    )
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (measured,) = [line["RequeueSeconds"] for line in said if "RequeueSeconds" in line]
+    assert 7 <= measured[0] < 20

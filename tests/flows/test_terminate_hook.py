@@ -89,6 +89,16 @@ def test_another_hook_of_the_group_is_somebody_elses(world: World) -> None:
     assert not world.stage.executions
 
 
+def test_an_answer_that_aws_refuses_has_a_machine_that_tries_again(world: World) -> None:
+    world.waits()
+    world.stage.workers.clear()
+    world.stage.broken["let_go"] = refused("CompleteLifecycleAction")
+    assert world.deliver("terminating") == "started"
+    del world.stage.broken["let_go"]
+    assert world.look("terminating") == "done"
+    assert world.lifecycle == "Terminating:Proceed"
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(SAMPLES)), ids=" then ".join)
 def test_the_warning_sets_the_end_whichever_notice_comes_first(world: World, order: tuple[str, ...]) -> None:
     """An interruption fires the hook too: two machines, one instance."""

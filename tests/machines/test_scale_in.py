@@ -20,6 +20,10 @@ class ClientError(Exception):
     """As the SDK's error arrives from a function: by its class name."""
 
 
+class ScalingActivityInProgressFault(Exception):  # noqa: N818 - the SDK's name of it
+    """What the API names itself has a class of its own."""
+
+
 def handler(answers: Answers) -> Callable[[Any], Any]:
     """Each step gives its answers in turn; an exception is raised, a word is the next of `next`."""
     left = {step: iter(given) for step, given in answers.items()}
@@ -101,7 +105,9 @@ def test_what_passes_is_tried_again(machines: Machines, step: str, error: Except
 
 
 @pytest.mark.parametrize(
-    "error", [ClientError("throttled"), LockBusy("another one goes")], ids=["refused", "not alone"]
+    "error",
+    [ClientError("throttled"), ScalingActivityInProgressFault("one is under way"), LockBusy("another one goes")],
+    ids=["refused", "in progress", "not alone"],
 )
 def test_a_refused_termination_is_tried_again(machines: Machines, error: Exception) -> None:
     found = run(machines, look=["terminate"], terminate=[error, "done"])

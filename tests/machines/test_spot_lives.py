@@ -193,7 +193,15 @@ class ClientError(Exception):
     """As the SDK's error arrives from a function: by its class name."""
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), ClientError("throttled")], ids=["away", "throttled"])
+class ResourceContentionFault(Exception):  # noqa: N818 - the SDK's name of it
+    """What the API names itself has a class of its own."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DatabaseUnavailable("away"), ClientError("throttled"), ResourceContentionFault("pending update")],
+    ids=["away", "throttled", "contention"],
+)
 def test_what_passes_does_not_change_the_end(machines: Machines, life: Life, error: Exception) -> None:
     life.job(ends_at=20)
     life.failing = {0: error, 10: error, 25: error}

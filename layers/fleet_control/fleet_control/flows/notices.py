@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
+from botocore.exceptions import ClientError
+
 from fleet_control.act.asg import TERMINATE_HOOK
 from fleet_control.decide.hook import DEFAULTS
 from fleet_control.decide.looks import first_look
@@ -45,12 +47,12 @@ def receive(ports: Ports, event: SpotNotice) -> dict[str, object]:
 
 
 def _at_once(ports: Ports, event: SpotNotice, notice: Notice) -> dict[str, object] | None:
-    """What needs no second look. None where its machine has to wait, be it for a job or for the database."""
+    """What needs no second look. None where its machine has to wait, be it for a job, the database or the group."""
     try:
         if isinstance(event, InstanceStateChange):
             return gone(ports, event.instance_id, event.notice)
         return let_go(ports, notice) if isinstance(event, TerminateAction) else None
-    except (Hold, DatabaseBusy):
+    except (Hold, DatabaseBusy, ClientError):
         return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,9 @@ def of_slugs(source: Template, values: Mapping[str, str]) -> Iterator[str]:
     slugs, known = values["WorkflowSlugs"].split(","), source["Mappings"]["Workflows"]
     yield from (f"WorkflowSlugs: {slug} has no entry under Mappings / Workflows" for slug in slugs if slug not in known)
     yield from (f"WorkflowSlugs: {slug} is listed twice" for slug in sorted(set(slugs)) if slugs.count(slug) > 1)
+    for first, second in combinations(sorted(set(slugs)), 2):
+        if first.replace("-", "") == second.replace("-", ""):  # logical ids have no hyphens
+            yield f"WorkflowSlugs: {first} and {second} differ by hyphens alone"
 
 
 def of_nested(template: Template) -> Iterator[str]:

@@ -27,7 +27,8 @@ fi
 
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
+payload=$(sed "s|/bp/staging/|/bp/$stage/|" events/tenant_pool_init_by_hand.json | tr -d '\n') # each stage has its own secret
 error=$(aws lambda invoke --function-name "bp-$stage-tenant-pool-init" --cli-binary-format raw-in-base64-out \
-  --payload file://events/tenant_pool_init_by_hand.json --query FunctionError --output text "$answer")
+  --payload "$payload" --query FunctionError --output text "$answer")
 [ "$error" = None ] || { echo "migrate: tenant-pool-init failed: $(cat "$answer")" >&2; exit 1; }
 echo "migrate: done; grants: $(cat "$answer")"

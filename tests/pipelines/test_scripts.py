@@ -80,7 +80,7 @@ def test_a_release_that_was_rolled_back_is_a_failure(desk: Desk) -> None:
 
 # ---- Migrations --------------------------------------------------------------------------------------------
 def migrate(
-    desk: Desk, code: str = "0", task: str = "arn:task/1", grants: str = "None"
+    desk: Desk, code: str = "0", task: str = "arn:task/1", grants: str = "None", stage: str = "staging"
 ) -> subprocess.CompletedProcess[str]:
     network = '{"awsvpcConfiguration": {"subnets": ["subnet-1"]}}'
     aws(
@@ -90,7 +90,7 @@ def migrate(
         describe_tasks=f"if [[ $* == *exitCode* ]]; then echo {code}; else echo 'Essential container exited'; fi",
         invoke=f'echo {grants}; echo "the answer" > "${{!#}}"',
     )
-    return run(desk, "migrate.sh", "staging")
+    return run(desk, "migrate.sh", stage)
 
 
 def test_migrations_are_one_task_of_the_services_own_definition_and_network(desk: Desk) -> None:
@@ -107,6 +107,14 @@ def test_new_tables_are_granted_after_the_migration(desk: Desk) -> None:
     names = [call.split()[2] for call in desk.calls]
     assert names.index("invoke") > names.index("describe-tasks")
     assert "the answer" in done.stdout
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_grants_are_asked_for_with_the_stages_own_secret(desk: Desk, stage: str) -> None:
+    assert migrate(desk, stage=stage).returncode == 0
+    [call] = [call for call in desk.calls if "invoke" in call]
+    payload = json.loads(call.split("--payload ")[1].split(" --query")[0])
+    assert payload["ResourceProperties"]["FleetControlSecretId"] == f"/bp/{stage}/rds/fleet-control"
 
 
 @pytest.mark.parametrize(("code", "expected"), [("1", 1), ("255", 255), ("None", 1)])

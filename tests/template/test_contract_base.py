@@ -54,9 +54,15 @@ FACTS: list[tuple[str, str, str, Any, Any]] = [
     ("load balancer protected", "Edge", "LoadBalancer @deletion_protection.enabled", "false", "true"),
     ("price class", "Edge", "Distribution DistributionConfig PriceClass", "PriceClass_100", "PriceClass_100"),
     ("HTTP/2 and 3", "Edge", "Distribution DistributionConfig HttpVersion", "http2and3", "http2and3"),
+    ("instance warm-up", "Fleetfaceswap", "FleetGroup DefaultInstanceWarmup", "300", "300"),
+    ("fleet starts at zero", "Fleetfaceswap", "FleetGroup MinSize", "0", "0"),
+    ("at most ten instances", "Fleetfaceswap", "FleetGroup MaxSize", "10", "10"),
+    ("capacity rebalance", "Fleetfaceswap", "FleetGroup CapacityRebalance", True, True),
 ]
 DATA_LIVES = {"staging": "Delete", "production": "Retain"}
-KEPT = ["Database", "Redis", "MediaBucket", "ModelsBucket", "LogsBucket", "MasterSecret", "AppKeySecret", "OAuthSecret"]
+BUCKETS = ["MediaBucket", "ModelsBucket", "LogsBucket"]
+SECRETS = ["MasterSecret", "FleetControlSecret", "RedisTokenSecret", "AppKeySecret", "OAuthSecret"]
+KEPT = ["Database", "Redis", *BUCKETS, *SECRETS]
 
 
 def step(node: Any, key: str) -> Any:
@@ -91,6 +97,17 @@ def test_every_log_is_kept_as_long_as_the_stage_says(stage: str, days: int) -> N
     for name, stack in resolved(Stage=stage, FlowLogs="true").items():
         for group in properties_of(stack, "AWS::Logs::LogGroup").values():
             assert (name, group["LogGroupName"], int(group["RetentionInDays"])) == (name, group["LogGroupName"], days)
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_one_nat_gateway_is_the_default(stage: str) -> None:
+    assert len(properties_of(resolved(Stage=stage)["Network"], "AWS::EC2::NatGateway")) == 1
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_a_fleet_asks_for_g4dn_then_g5(stage: str) -> None:
+    launched = at(resolved(Stage=stage)["Fleetfaceswap"], "FleetGroup MixedInstancesPolicy LaunchTemplate Overrides")
+    assert [override["InstanceType"] for override in launched] == ["g4dn.xlarge", "g5.xlarge"]
 
 
 @pytest.mark.parametrize("count", [1, 2])

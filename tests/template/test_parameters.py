@@ -98,3 +98,12 @@ def test_make_validate_reads_what_would_be_deployed(changed: Path, capsys: pytes
 def test_a_workflow_is_listed_once() -> None:
     given = PARAMETERS | {"WorkflowSlugs": "face-swap,face-swap"}
     assert faults(TEMPLATE, given) == ["WorkflowSlugs: face-swap is listed twice"]
+
+
+def test_workflows_whose_stacks_would_have_one_name_are_refused(changed: Path) -> None:
+    path = changed / "template.yaml"
+    text = path.read_text(encoding="utf-8")
+    [entry] = [line for line in text.splitlines(keepends=True) if line.startswith("    face-swap: {")]
+    path.write_text(text.replace(entry, entry + entry.replace("face-swap", "faceswap")), encoding="utf-8")
+    given = PARAMETERS | {"WorkflowSlugs": "face-swap,faceswap"}
+    assert faults(path, given) == ["WorkflowSlugs: face-swap and faceswap differ by hyphens alone"]

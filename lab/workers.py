@@ -33,6 +33,7 @@ class Workers:
         self._logs = logs
         self._pace = pace
         self._lock = threading.Lock()
+        self._closed = False
         self.token_mark = marked()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ class Workers:
     def start(self, instance: str, slugs: Sequence[str], *, silent: bool = False) -> None:
         log = self._logs / f"{instance}.jsonl"
         with self._lock:
-            if instance not in self._processes:
+            if instance not in self._processes and not self._closed:  # one that boots while the world ends stays off
                 command = self._command(instance, slugs, silent=silent)
                 self._processes[instance] = processes.spawn(command, env=self._environment(), cwd=ROOT, log=log)
 
@@ -53,7 +54,11 @@ class Workers:
             process.wait()
 
     def close(self) -> None:
-        for instance in list(self._processes):
+        """Kill all; whoever is started from now on is not."""
+        with self._lock:
+            self._closed = True
+            instances = list(self._processes)
+        for instance in instances:
             self.kill(instance)
 
     def alive(self) -> list[str]:

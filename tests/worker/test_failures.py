@@ -198,7 +198,8 @@ def test_storage_that_is_away_for_a_while_is_waited_for(stand: Stand) -> None:
     stand.start()
     stand.until(lambda: "leased" in stand.events())
     stand.storage.away = False
-    stand.until(lambda: stand.status(dispatch) == "completed")
+    stand.until(lambda: stand.status(dispatch) in ("completed", "failed"))
+    assert (stand.status(dispatch), stand.job(dispatch)["attempts"]) == ("completed", 1)
 
 
 def test_an_input_whose_address_has_expired_fails_without_showing_it(stand: Stand) -> None:

@@ -31,7 +31,8 @@ def test_a_full_table_is_waited_for(stand: Stand) -> None:
     stand.start()
     stand.until(lambda: "throttled" in stand.events())
     stand.write("DELETE FROM comfy_ui_workers")
-    stand.until(lambda: stand.workers() == ["i-1"])
+    stand.until(lambda: "registered" in stand.events())
+    assert stand.workers() == ["i-1"]
 
 
 def test_a_restart_goes_on_with_the_token_on_disk(stand: Stand) -> None:
@@ -66,6 +67,7 @@ def test_a_worker_whose_row_was_removed_registers_again(stand: Stand) -> None:
     stand.until(lambda: stand.workers() == ["i-1"])
     dispatch = stand.submit(1, 0.1)
     stand.until(lambda: stand.status(dispatch) == "completed")
+    assert stand.instance().calls.count("register") == 2
 
 
 def test_a_token_of_another_instance_counts_as_none(stand: Stand) -> None:
@@ -73,6 +75,8 @@ def test_a_token_of_another_instance_counts_as_none(stand: Stand) -> None:
     stand.until(lambda: "registered" in stand.events("i-1"))
     stand.start("i-2", STATE_DIRECTORY=str(stand.folder / "i-1" / "state"))  # an image made of i-1's disk
     stand.until(lambda: stand.workers() == ["i-1", "i-2"])
+    assert stand.instance("i-2").calls[0] == "register"
+    assert "resumed" not in stand.events("i-2")
 
 
 def test_a_wrong_secret_and_an_unknown_workflow_are_not_tried_again(stand: Stand) -> None:

@@ -17,11 +17,7 @@ telemetry = Telemetry("ami_parameter_init")
 @telemetry.handler
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, str] | None:
     request = parse_request(event)
-    invocation = Invocation(
-        remaining_seconds=context.get_remaining_time_in_millis() / 1000,
-        log_stream=context.log_stream_name,
-        recorder=telemetry,
-    )
+    invocation = Invocation.of(context, telemetry)
 
     def work() -> dict[str, str]:
         AmiParameterInitSettings.from_env(environment())

@@ -19,11 +19,7 @@ telemetry = Telemetry("tenant_pool_init")
 @telemetry.handler
 def handler(event: dict[str, Any], context: Any) -> Mapping[str, str] | None:
     request = parse_request(event)
-    invocation = Invocation(
-        remaining_seconds=context.get_remaining_time_in_millis() / 1000,
-        log_stream=context.log_stream_name,
-        recorder=telemetry,
-    )
+    invocation = Invocation.of(context, telemetry)
     # Wired inside: a wrong setting must be answered too.
     return respond(request, invocation, bring_up=lambda: bring_up(request, ports()), kept="databases and user")
 

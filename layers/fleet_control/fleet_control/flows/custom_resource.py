@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from fleet_control.act.cloudformation import Answer, Send, put
 from fleet_control.errors import BadEvent, FleetControlError
@@ -22,6 +23,11 @@ class Invocation:
     log_stream: str
     recorder: Recorder
     send: Send = put
+
+    @classmethod
+    def of(cls, context: Any, recorder: Recorder) -> Invocation:
+        """From Lambda's context object."""
+        return cls(context.get_remaining_time_in_millis() / 1000, context.log_stream_name, recorder)
 
 
 def respond(

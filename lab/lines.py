@@ -21,6 +21,8 @@ def line(entry: Entry) -> Line | None:
     """None for what an onlooker need not see."""
     if entry.get("message") == "decision":
         return _decision(entry)
+    if "worker_id" in entry and "kind" not in entry:
+        return _worker(entry)
     describe = _KINDS.get(str(entry.get("kind")))
     return describe(entry) if describe else None
 
@@ -93,10 +95,13 @@ def _cause(cause: str) -> str:
 
 
 def _worker(entry: Entry) -> Line | None:
-    name, event = short(entry["instance"]), entry["event"]
+    name, event = short(entry["worker_id"]), str(entry.get("event"))
     words = {
         "registered": Line("good", f"{name} registered: ready for work"),
         "fenced": Line("plain", f"{name} is told that job {entry.get('dispatch_id')} is no longer its own"),
+        "spot_notice": Line("plain", f"{name} reads of its end in {entry.get('seconds')} s"),
+        "deregistered": Line("quiet", f"{name} deregistered"),
+        "broken": Line("bad", f"{name} is broken: {entry.get('error')}"),
         "gave_up": Line("bad", f"{name} gave up: {entry.get('error')}"),
     }
     return words.get(event)
@@ -174,7 +179,6 @@ _KINDS: dict[str, Callable[[Entry], Line | None]] = {
     "burst": _burst,
     "job": _job,
     "instance": _instance,
-    "worker": _worker,
     "alarm": _alarm,
     "database": _database,
     "admin": _admin,

@@ -22,7 +22,7 @@ from lab.secrecy import marked
 Connection: TypeAlias = "pymysql.Connection[DictCursor]"
 
 CENTRAL = "bp"
-LAB = "lab"  # what the platform keeps elsewhere (tenant pools, S3) and the simulated workers need; not the product's
+LAB = "lab"  # what the platform keeps elsewhere (tenant pools, S3) and the fake ComfyUI need; not the product's
 SCHEMA = Path(__file__).with_name("schema.sql")
 START_DEADLINE = 15.0
 # What Amazon RDS grants its master user: everything a deployment may count on, and no SUPER.

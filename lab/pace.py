@@ -8,7 +8,7 @@ from lab.workers import WorkerPace
 from lab.world import Scale
 
 MINUTE, EMPTY_MINUTES = 10.0, 2
-PACE = WorkerPace(boot=3.0, poll=1.0, heartbeat=2.0, registrations_per_minute=200)
+PACE = WorkerPace(boot=2.5, poll=1.0, heartbeat=2.0, registrations_per_minute=200, notice=1.0, margin=1.0)
 SCALE = Scale(
     minute=MINUTE,
     retries=0.02,
@@ -47,6 +47,7 @@ SCALED = (  # what, as deployed, here; names in braces are those of `defaults`
     ("Lambda's retries of an event", *(", ".join(f"{d * by:g} s" for d in RETRY_DELAYS) for by in (1, SCALE.retries))),
     ("worker: boot, poll, heartbeat", "minutes, {poll_seconds} s, {heartbeat_seconds} s",
      f"{PACE.boot:g} s, {PACE.poll:g} s, {PACE.heartbeat:g} s"),
+    ("worker: look for a notice, margin", "5 s, 10 s", f"{PACE.notice:g} s, {PACE.margin:g} s"),
     ("one job", "a minute or more", "2 to 7 s"),
     ("environments of functions", "cold if rarely used", "warm when the story begins"),
 )  # fmt: skip

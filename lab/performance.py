@@ -99,7 +99,11 @@ class Run:
 
     def play(self) -> tuple[float, list[str], float]:
         """(seconds the story took, what could not be told, unix time of its beginning)."""
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self._workers.close()
+            raise
         start, began = time.time(), time.monotonic()
         narrator = Narrator(self._options.run, start)
         try:
@@ -140,6 +144,7 @@ class Run:
                 cursor.execute("INSERT INTO workflows (name, slug, created_at) VALUES (%s, %s, NOW())", (slug, slug))
         self._warn_others()
         self._world.cloud.groups.on_running = self._boot
+        self._world.cloud.groups.on_warned = self._workers.warn
         self._world.cloud.groups.on_gone = self._workers.kill
         self._world.journal.listen(self._hear)
 
@@ -161,7 +166,11 @@ class Run:
 
     def search(self) -> Search:
         """For the secrets of this run, and for a stranger's id, which goes the ways a secret would go."""
-        known = {**secrets_of(self._world), "token of a worker": self._workers.token_mark}
+        workers = {
+            "token of a worker": self._workers.token_mark,
+            "fleet secret of the workers": self._workers.fleet_secret,
+        }
+        known = {**secrets_of(self._world), **workers}
         return Search(known, self._strangers[0], SHOWN, ALLOWED)
 
     def _slugs(self) -> list[str]:

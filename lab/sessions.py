@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-if TYPE_CHECKING:  # a worker process imports this module and must not carry the server's
+if TYPE_CHECKING:  # the site's process imports this module and must not carry the server's
     from lab.mariadb import Connection
 
 Row = dict[str, Any]

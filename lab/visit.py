@@ -68,6 +68,7 @@ class Visit:
             for slug in self.workflows():
                 cursor.execute("INSERT INTO workflows (name, slug, created_at) VALUES (%s, %s, NOW())", (slug, slug))
         self.world.cloud.groups.on_running = self._boot
+        self.world.cloud.groups.on_warned = self._workers.warn
         self.world.cloud.groups.on_gone = self._workers.kill
         open_door(self.world)
 

@@ -29,6 +29,7 @@ SHRINKING = (
 )
 OnRunning = Callable[[str, str, dict[str, str]], None]
 OnGone = Callable[[str], None]
+OnWarned = Callable[[str, float], None]
 
 
 class AutoScaling:
@@ -37,8 +38,8 @@ class AutoScaling:
     An instance counts towards desired while Pending or InService; an interrupted one is Terminating from its notice on
     (running all the same), so that its replacement starts at once. On its way out an instance waits for the group's
     lifecycle hooks (Terminating:Wait); EC2 does not: at the end of a notice the machine is gone, whoever waits.
-    `on_running(instance id, group, instance tags)` and `on_gone(instance id)`, the latter when the machine goes dark,
-    run in order in a thread of their own.
+    `on_running(instance id, group, instance tags)`, `on_warned(instance id, seconds to its end)` for what its metadata
+    service announces, and `on_gone(instance id)` when the machine goes dark, run in order in a thread of their own.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class AutoScaling:
         self.activities = Activities()
         self.on_running: OnRunning | None = None
         self.on_gone: OnGone | None = None
+        self.on_warned: OnWarned | None = None
 
     # The API calls that moto's own implementation gets wrong.
 
@@ -98,6 +100,8 @@ class AutoScaling:
             warning = interruption_warning(state.instance)
             for _ in range(deliveries):
                 self._bus.put(warning)
+            if self.on_warned is not None:
+                self._tell.hook(self.on_warned, instance_id, notice_seconds)
             if is_leaving(state):
                 self._timers.after(notice_seconds, lambda: self._reclaim(group, state))
                 return

@@ -27,7 +27,7 @@ VIDEO, SWAP = "image-to-video", "face-swap"
 STAGE = "staging"
 PATIENCE = 30.0
 SCALE = Scale(minute=1.0, retries=0.005, pace=Pace(settle=0.1, launch=0.3, terminate=0.2, notice_death=0.2))
-PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200)
+PACE = WorkerPace(boot=0.1, poll=0.4, heartbeat=1.0, registrations_per_minute=200, notice=60.0)
 TAGS = {
     "fleet:scale-to-zero-minutes": "0.1",
     "fleet:drain-look-seconds": "1",

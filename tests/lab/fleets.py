@@ -31,6 +31,8 @@ class Fleet:
         self.gone: list[str] = []
         cloud.groups.on_running = lambda instance, group, tags: self.running.append(instance)
         cloud.groups.on_gone = self.gone.append
+        self.warned: list[tuple[str, float]] = []
+        cloud.groups.on_warned = lambda instance, seconds: self.warned.append((instance, seconds))
         subnets = self.ec2.describe_subnets()["Subnets"][:2]
         data = {"ImageId": "ami-12345678", "InstanceType": "g4dn.xlarge"}
         self.ec2.create_launch_template(LaunchTemplateName="lt-lab", LaunchTemplateData=data)

@@ -77,6 +77,7 @@ def test_an_interruption_warns_twice_replaces_at_once_and_ends_after_the_notice(
     assert old in fleet.states() and fleet.gone == []
     assert fleet.group()["DesiredCapacity"] == 1
     until(lambda: fleet.gone == [old] and old not in fleet.states())
+    assert fleet.warned == [(old, 0.6)], "its metadata service tells it once, however often the event comes"
 
 
 def test_a_machine_that_dies_is_noticed_and_replaced(fleet: Fleet) -> None:

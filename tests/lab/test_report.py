@@ -188,6 +188,8 @@ def test_the_narrator_says_each_thing_once_in_order_of_time(tmp_path: Path) -> N
          "f failed: Busy: try again"),
         ({"kind": "burst", "jobs": 1, "workflow": "face-swap", "tenant": "acme", "name": "b", "nudged": True},
          "1 job for face-swap from acme (b, JobQueued sent)"),
+        ({"timestamp": "2026-11-23T22:05:09.391+00:00", "worker_id": "i-1", "event": "fenced", "dispatch_id": 69},
+         "i-1 is told that job 69 is no longer its own"),
         ({"kind": "admin", "action": "undrain", "id": "i-1"}, "an administrator gives i-1 back"),
     ],
 )  # fmt: skip

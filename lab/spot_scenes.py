@@ -9,7 +9,7 @@ from lab.measures import Entry, Evidence, second_of
 
 MARKED_SECONDS = 6.0
 """A warning's worker is drained within: a second on AWS, the machine's repeated looks here."""
-DRAINS = frozenset({"fleet_drained", "fleet_undrained"})
+SHUT, OPEN = frozenset({"fleet_drained", "deregistered"}), frozenset({"fleet_undrained"})
 BACK_SECONDS = 2.5
 """The backend is back before its workers have all been heard of again."""
 
@@ -37,20 +37,20 @@ def pool_replaced(evidence: Evidence) -> bool:
 
 
 def zone_marked(evidence: Evidence) -> bool:
-    """Each worker that had registered in the zone was drained, seconds after its warning at the latest."""
+    """Each worker that had registered in the zone was drained, or gone by itself, seconds after its warning."""
     registered = {row["worker_identifier"]: second_of(row) for row in evidence.audits if row["event"] == "registered"}
     warned = [(name, zone["t"]) for zone in evidence.of("zone") for name in zone["warned"]]
     there = [(name, t) for name, t in warned if registered.get(name, math.inf) < t - 1]
-    return bool(warned) and all(_drained_by(evidence, name, t + MARKED_SECONDS) for name, t in there)
+    return bool(warned) and all(_out_by(evidence, name, t + MARKED_SECONDS) for name, t in there)
 
 
-def _drained_by(evidence: Evidence, name: str, t: float) -> bool:
-    drains = [
+def _out_by(evidence: Evidence, name: str, t: float) -> bool:
+    said = [
         row["event"]
         for row in evidence.audits
-        if row["worker_identifier"] == name and row["event"] in DRAINS and second_of(row) <= t
+        if row["worker_identifier"] == name and row["event"] in SHUT | OPEN and second_of(row) <= t
     ]
-    return bool(drains) and drains[-1] == "fleet_drained"
+    return bool(said) and said[-1] in SHUT
 
 
 def breaker_opened(evidence: Evidence) -> bool:
@@ -101,7 +101,7 @@ SCENES: dict[str, tuple[str, Callable[[Evidence], bool]]] = {
         "no replacement was launched for a recommended instance without a job being taken",
         pool_replaced,
     ),
-    "zone reclaimed": ("nobody was warned in a zone, or not all of them were drained at once", zone_marked),
+    "zone reclaimed": ("nobody was warned in a zone, or not all of them were drained or gone at once", zone_marked),
     "broken image": ("no breaker opened over a broken image and closed when it was mended", breaker_opened),
     "backend away": ("no hold while the backend was away, or no look that acted after it", backend_held),
 }

@@ -91,6 +91,11 @@ def also(**more: list[Entry]) -> Callable[[Evidence], Evidence]:
         ),
         pytest.param("zone reclaimed", without(WHOLE.journal[6]), id="no zone"),
         pytest.param("zone reclaimed", without(WHOLE.audits[1]), id="somebody warned was not drained"),
+        pytest.param(
+            "zone reclaimed",
+            also(audits=[audit("fleet_undrained", None, "i-1", 22)]),
+            id="somebody warned was taken back into service",
+        ),
         pytest.param("broken image", without(WHOLE.decisions[1]), id="no breaker"),
         pytest.param("broken image", without(WHOLE.audits[2]), id="nobody registered when it was mended"),
         pytest.param("backend away", without(WHOLE.decisions[2]), id="no hold"),
@@ -99,6 +104,11 @@ def also(**more: list[Entry]) -> Callable[[Evidence], Evidence]:
 )
 def test_what_did_not_happen_is_told(name: str, change: Callable[[Evidence], Evidence]) -> None:
     assert scenes.missing(change(told())) == [f"scene not seen, {name}: {spot_scenes.SCENES[name][0]}"]
+
+
+def test_a_worker_that_read_of_its_end_and_left_needs_no_drain() -> None:
+    left = audit("deregistered", None, "i-1", 21)
+    assert scenes.missing(also(audits=[left])(without(WHOLE.audits[1])(WHOLE))) == []
 
 
 def test_each_of_them_is_promised_by_the_second_act() -> None:

@@ -54,6 +54,15 @@ def completed_twice(evidence: Evidence) -> list[int]:
     return sorted(dispatch for dispatch, count in times.items() if count > 1)
 
 
+def leases_ended_twice(evidence: Evidence) -> list[int]:
+    """Jobs given back, completed or failed more often than they were handed out: two have ended the same lease."""
+    balance: Counter[int] = Counter()
+    for row in evidence.audits:
+        if row["event"] in ("poll", "requeued", "complete", "fail"):
+            balance[row["dispatch_id"]] += 1 if row["event"] == "poll" else -1
+    return sorted(dispatch for dispatch, left in balance.items() if left < 0)
+
+
 def cut_leases(evidence: Evidence) -> list[tuple[int, str]]:
     """(dispatch, instance) of each lease whose worker died before it could complete or fail."""
     dead = {entry["id"] for entry in evidence.of("instance") if entry["state"] in ("terminating", "terminated")}

@@ -108,6 +108,10 @@ BREACHES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     "a job that never ended": (lambda run: replace(run, dispatches=[dispatch(1), dispatch(2, "leased")]), "jobs lost"),
     "a job whose row is gone": (lambda run: replace(run, dispatches=[dispatch(1)]), "jobs lost"),
     "a job completed by two workers": (with_audits(audit("complete", 2, "i-2")), "completed twice"),
+    "a job given back by its worker and by us": (
+        with_audits(audit("requeued", 2, "i-2", 21, reason="spot_interruption")),
+        "leases ended twice: [2]",
+    ),
     "a worker terminated by name in the middle of a job": (
         with_audits(audit("poll", 3, "i-1", 58), audit("requeued", 3, "i-1", 61, reason="instance_terminated")),
         "busy workers killed: ['i-1']",

@@ -48,7 +48,7 @@ def test_a_short_story_keeps_every_invariant_and_leaves_nothing_running(tmp_path
     assert process.returncode == 0, told
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
     assert summary["jobs_completed"] == summary["jobs_submitted"] == 12, told
-    nothing_of = ("jobs_lost", "jobs_completed_twice", "busy_workers_killed", "attempts_charged_to_interruptions")
+    nothing_of = ("jobs_lost", "jobs_completed_twice", "leases_ended_twice", "busy_workers_killed")
     assert {name: summary[name] for name in nothing_of} == dict.fromkeys(nothing_of, 0)
     assert summary["final_desired"] == dict.fromkeys(PLOTTED, 0)
     assert summary["interruptions"] >= 1

@@ -155,7 +155,6 @@ def broken_image(plot: Plot) -> Play:
     """Then as many jobs as make the fleet launch `unlucky` instances of it, long enough to be still there later."""
 
     def play(stage: Stage) -> None:
-        stage.all_registered(plot.troubled)  # one that registers later would speak for those launched meanwhile
         stage.platform.ship_image(plot.troubled, broken=True)
         jobs = 2 * (len(stage.in_service(plot.troubled)) + plot.unlucky) - stage.demand(plot.troubled)
         dice, tenant = random.Random(f"{plot}"), TENANTS[plot.unlucky]
@@ -169,16 +168,22 @@ def broken_image(plot: Plot) -> Play:
 
 
 def mended(plot: Plot) -> Play:
-    return lambda stage: stage.platform.ship_image(plot.troubled, broken=False)
+    def play(stage: Stage) -> None:
+        with stage.backend:  # nobody could register
+            stage.platform.ship_image(plot.troubled, broken=False)
+
+    return play
 
 
 def backend_away(stage: Stage) -> None:
     """Nudged when all have been silent for long enough, so that the control plane surely looks then."""
-    back = stage.platform.backend_away(AWAY_SECONDS)
-    stage.stop.wait(AWAY_SECONDS - 2.5)
-    stage.nudge(VIDEO)
-    stage.stop.wait(1.5)
-    stage.nudge(SWAP)
-    back.join()
+    with stage.backend:
+        stage.someone_idle()
+        back = stage.platform.backend_away(AWAY_SECONDS)
+        stage.stop.wait(AWAY_SECONDS - 2.5)
+        stage.nudge(VIDEO)
+        stage.stop.wait(1.5)
+        stage.nudge(SWAP)
+        back.join()
     stage.stop.wait(1.5)
     stage.nudge(VIDEO)

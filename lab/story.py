@@ -13,7 +13,6 @@ from lab.mariadb import Connection
 VIDEO, SWAP = "image-to-video", "face-swap"
 NOTICE_SECONDS = 12.0  # Spot gives 120 s
 PATIENCE = 25.0
-REGISTERED_WITHIN = 3.0
 
 BUSY = """
 SELECT d.worker_id FROM ai_job_dispatches d
@@ -23,6 +22,11 @@ WHERE d.status = 'leased' AND w.slug = %s AND c.is_draining = 0 ORDER BY d.updat
 DEMAND = """
 SELECT d.id FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
 WHERE d.status IN ('queued', 'leased') AND w.slug = %s
+"""
+REGISTERED = """
+SELECT c.id FROM comfy_ui_workers c
+JOIN worker_workflows m ON m.worker_id = c.id JOIN workflows w ON w.id = m.workflow_id
+WHERE c.is_draining = 0 AND w.slug = %s
 """
 
 
@@ -58,6 +62,8 @@ class Stage:
     nudge: Callable[[str], None]
     stop: threading.Event
     alarms: list[Callable[[str, str], None]] = field(default_factory=list)
+    backend: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the scene in which the backend is away, and by whoever needs it there."""
     _drained: list[str] = field(default_factory=list)
 
     def busy_worker(self, workflow: str) -> str:
@@ -73,20 +79,23 @@ class Stage:
     def in_service(self, workflow: str) -> list[str]:
         return sorted(self.platform.zones(workflow))
 
-    def all_registered(self, workflow: str) -> None:
-        """Wait until nobody of the fleet boots; on a machine with too much to do for so long, go on all the same."""
-        deadline = time.monotonic() + REGISTERED_WITHIN
-        while time.monotonic() < deadline and not self.stop.wait(0.1):
-            members = self.in_service(workflow)
-            with self.platform.connect() as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT worker_id FROM comfy_ui_workers")
-                if {str(row["worker_id"]) for row in cursor.fetchall()} >= set(members):
-                    return
+    def someone_idle(self) -> None:
+        """Wait until a fleet has more workers than jobs: silence of those who work proves nothing."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not self.stop.wait(0.2):
+            if any(self._registered(workflow) > self.demand(workflow) for workflow in (VIDEO, SWAP)):
+                return
+        raise SceneFailedError(f"every worker had a job for {PATIENCE:.0f} s")
 
     def demand(self, workflow: str) -> int:
         """Jobs that wait or are worked on."""
         with self.platform.connect() as connection, connection.cursor() as cursor:
             cursor.execute(DEMAND, (workflow,))
+            return len(cursor.fetchall())
+
+    def _registered(self, workflow: str) -> int:
+        with self.platform.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(REGISTERED, (workflow,))
             return len(cursor.fetchall())
 
     def _busy(self, workflow: str) -> list[str]:

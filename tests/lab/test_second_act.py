@@ -117,6 +117,35 @@ def test_a_zone_goes_with_all_that_is_in_it_and_opens_after_the_notice(
     assert platform.done == [("reclaim", "us-east-1a", plot.warnings), ("reopen", "us-east-1a")]
 
 
+def test_the_backend_goes_away_once_a_worker_has_nothing_to_do(stage: Stage, platform: FakePlatform) -> None:
+    backend = Backend(platform.connect, registrations_per_minute=None)
+    token = backend.register("i-1", [VIDEO])
+    backend.submit(VIDEO, tenant="acme", tenant_job_id=9000)
+    job = backend.poll(token)
+    assert job is not None
+    waiting = threading.Thread(target=stage.someone_idle)
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive(), "silent workers may be at work: that proves nothing"
+    backend.complete(token, job.dispatch_id, job.lease_token)
+    backend.close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_the_image_is_mended_when_the_backend_is_there(stage: Stage, platform: FakePlatform) -> None:
+    plot = Plot.of(1)
+    mend = threading.Thread(
+        target={scene.at: scene.play for scene in second_act(1).scenes}[plot.fixed_at], args=[stage]
+    )
+    with stage.backend:
+        mend.start()
+        mend.join(0.2)
+        assert platform.done == []
+    mend.join(5)
+    assert platform.done == [("image", plot.troubled, False)]
+
+
 def test_an_outage_of_the_backend_spares_the_database_and_ends(mariadb: MariaDb) -> None:
     backend = mariadb.backend
     before = mariadb.connect(user=backend.username, password=backend.password)

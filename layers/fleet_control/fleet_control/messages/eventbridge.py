@@ -133,7 +133,9 @@ class TerminateAction(_Event):
 
 
 class JobDetail(_Model):
-    workflow_slug: str
+    """The slug goes into logs as it comes: no longer than the column that has them all, and one line."""
+
+    workflow_slug: str = Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
 class JobQueued(_Event):

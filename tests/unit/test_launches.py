@@ -73,10 +73,31 @@ def late(name: str, age: float = 700) -> Instance:
         ),
         pytest.param(
             b.fleet(late("i-3")),
-            [Launch(b.ago(700), "i-3"), gone("i-2", 900), gone("i-1", 2300)],
+            [Launch(b.ago(700), "i-3"), gone("i-2", 900), Launch(b.ago(1000), "i-1")],
+            {"i-1": 100},
+            2,
+            id="launched before the image broke, it registers after two broken launches: they have failed",
+        ),
+        pytest.param(
+            b.fleet(late("i-2")),
+            [Launch(b.ago(700), "i-3"), Launch(b.ago(700), "i-2"), Launch(b.ago(700), "i-1")],
             {"i-1": 100},
             0,
-            id="one that registers late proves the image of all that were launched before",
+            id="one of a burst registers, however late: the image is good",
+        ),
+        pytest.param(
+            b.fleet(),
+            [Launch(b.ago(300), "i-4"), gone("i-3", 1100), gone("i-2", 1800), gone("i-1", 2500)],
+            {"i-4": 5},
+            0,
+            id="the image is mended: what was launched of it registers",
+        ),
+        pytest.param(
+            b.fleet(late("i-5")),
+            [Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4"), gone("i-3", 1100), gone("i-2", 1800)],
+            {"i-4": 5, "i-1": 2},
+            1,
+            id="mended, and broken again: the newest that registered counts by its launch",
         ),
     ],
 )

@@ -65,10 +65,8 @@ def history(
     launches: Sequence[Launch], fleet: Fleet, where: Mapping[str, Standing], registered: Registrations, now: datetime
 ) -> LaunchHistory:
     """`launches` newest first, as far back as they were read; `where` is the standing of the fleet's members."""
-    ours = {one.instance_id for one in launches} | {member.id for member in fleet.instances}
-    registered_at = max((at for name, at in registered.at.items() if name in ours), default=None)
     overdue = {name for name, standing in where.items() if standing is Standing.OVERDUE}
-    failures = sorted(_failures(launches, fleet, overdue, registered, registered_at))
+    failures = sorted(_failures(launches, fleet, overdue, registered))
     refused = _refused(launches, now)
     return LaunchHistory(
         failed_in_a_row=len(failures),
@@ -77,24 +75,21 @@ def history(
         blocked_since=refused[-1].at if refused else None,
         attempted_at=launches[0].at if launches else None,
         unseen=_unseen(launches, {member.id for member in fleet.instances}, now),
-        registered_at=registered_at,
     )
 
 
 def _failures(
-    launches: Iterable[Launch],
-    fleet: Fleet,
-    overdue: set[str],
-    registered: Registrations,
-    registered_at: datetime | None,
+    launches: Sequence[Launch], fleet: Fleet, overdue: set[str], registered: Registrations
 ) -> Iterable[datetime]:
-    """When each failed. A registration proves the image for whatever was launched before it."""
+    """When each failed. A registration excuses whatever was launched no later than the instance itself, however late
+    it comes: of an image that was shipped after its launch it tells nothing."""
     deadline = timedelta(seconds=fleet.policy.launch_deadline_seconds)
-    since = max((at for at in (registered_at, registered.complete_since) if at is not None), default=None)
+    proven = [one.at for one in launches if one.instance_id in registered.at]
+    since = max([*proven, *([registered.complete_since] if registered.complete_since else [])], default=None)
     for one in launches:
         if since is not None and one.at <= since:
             return
-        if one.instance_id is None or one.instance_id in registered.at:
+        if one.instance_id is None:
             continue
         if one.instance_id in overdue:
             yield one.at + deadline

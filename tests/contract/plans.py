@@ -42,6 +42,7 @@ JUDGED: dict[str, Judged] = {
     jobs.REQUEUE: Judged(("Requeued: x", 4, "token")),
     workers.FLEET_WORKERS: Judged(("i-%",), scans={"w": CREW}),
     workers.ONE_WORKER: Judged(("i-4",)),
+    workers.HEARD_BESIDE: Judged(("i-4",)),
     workers.LEASES_OF: Judged(("i-5",)),
     workers.HOLDS_LEASE: Judged(("i-5",)),
     workers.REGISTRATIONS: Judged((500,), most=1_000),

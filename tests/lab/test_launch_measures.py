@@ -58,11 +58,11 @@ BREACHES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
         "replaced while the backend was away: ['i-7']",
     ),
     "an instance replaced that had nobody to register with": (
-        lambda run: with_journal(*BACKEND_AWAY, overdue(60, "i-8"), taken_out(61.5, "i-8"))(run),
+        with_journal(*BACKEND_AWAY, overdue(60, "i-8"), taken_out(61.5, "i-8")),
         "replaced while the backend was away: ['i-8']",
     ),
     "an instance given up in an outage that is over when it goes": (
-        lambda run: with_journal(*BACKEND_AWAY, overdue(62, "i-8"), taken_out(64, "i-8"))(run),
+        with_journal(*BACKEND_AWAY, overdue(62, "i-8"), taken_out(64, "i-8")),
         "replaced while the backend was away: ['i-8']",
     ),
 }

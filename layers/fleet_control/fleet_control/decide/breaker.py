@@ -29,8 +29,8 @@ CLOSED = Breaker(None)
 
 
 def breaker(history: LaunchHistory, policy: Policy, booting: int, now: datetime) -> Breaker:
-    """Closed without a failure since the launch of the newest that registered. From the first failure on no more are under way than
-    would open it; once open, one probe at a time. Nobody has to close it: a registration ends the row of failures.
+    """Closed without a failure since the launch of the newest that registered. From the first failure on no more are
+    under way than would open it; once open, one probe at a time. Nobody has to close it: a registration ends the row.
     """
     failed = history.failed_in_a_row
     if not failed:

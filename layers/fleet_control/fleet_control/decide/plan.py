@@ -59,7 +59,7 @@ def plan(observation: Observation, worker_limit: int) -> Plan:
     blind = [fleet for fleet in observation.fleets if fleet.launches.unread]
     held += [_hold(fleet, fleet.launches.unread, {}, observation) for fleet in blind]
     return Plan(
-        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation))
+        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation, heard))
     )
 
 
@@ -94,8 +94,9 @@ def _can_be_judged(worker: Worker, fleet: Fleet | HeldFleet) -> bool:
 
 def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observation, heard: Silence) -> FleetPlan:
     now, running = observation.now, observation.scale_ins_running
-    going, dead = choose(fleet, needs, now), zombies(fleet, heard)
-    late = () if quiet(heard, fleet.policy, now) else overdue(fleet, needs, granted, running, now)
+    going, unheard = choose(fleet, needs, now), quiet(heard, fleet.policy, now)
+    dead = () if unheard else zombies(fleet, heard)
+    late = () if unheard else overdue(fleet, needs, granted, running, now)
     blocked = _blocked_seconds(fleet, needs, now)
     return FleetPlan(
         fleet=fleet.name,

@@ -85,7 +85,7 @@ def test_when_it_is_over_everybody_serves_on() -> None:
 
 
 def test_two_that_have_died_are_held_and_named_at_every_look_until_somebody_ends_them() -> None:
-    """Nobody can tell them from a backend that is away: capacity stays, the alarm on holds calls, the reason names them."""
+    """Nobody can tell them from a backend that is away: capacity stays, holds are counted, the reason names them."""
     stage = Stage()
     stage.fleet(desired=2)
     for name in ("i-1", "i-2"):

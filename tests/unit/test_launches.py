@@ -169,13 +169,14 @@ def test_every_class_of_refusal_has_its_own_advice() -> None:
     [
         pytest.param(b.fleet(), False, id="at rest"),
         pytest.param(b.fleet(b.busy("i-1"), leased=1), False, id="as many as desired and wanted"),
-        pytest.param(b.fleet(b.booting("i-1"), queued=1), False, id="what is asked for boots"),
+        pytest.param(b.fleet(b.booting("i-1"), queued=1), True, id="what boots may end itself"),
+        pytest.param(b.fleet(b.idle("i-1"), launches_held=True), True, id="its group may not launch: for how long?"),
         pytest.param(b.fleet(queued=1), True, id="about to launch"),
         pytest.param(b.fleet(desired=1), True, id="short of desired"),
         pytest.param(b.fleet(late("i-1")), True, id="somebody is overdue"),
     ],
 )
-def test_only_a_fleet_that_is_short_is_worth_a_call(fleet: Fleet, asks: bool) -> None:
+def test_only_a_fleet_that_launches_is_worth_a_call(fleet: Fleet, asks: bool) -> None:
     assert asks_for_history(fleet, capacity(fleet, b.NOW)) is asks
 
 

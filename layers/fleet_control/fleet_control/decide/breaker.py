@@ -20,6 +20,11 @@ class Breaker:
     is_open: bool = False
     probes: bool = False
 
+    @property
+    def holds(self) -> bool:
+        """Whether the group may not even launch for what ends itself."""
+        return self.launches == 0
+
     def within(self, existing: int, target: int) -> int:
         """The target, or what may exist at most."""
         return target if self.launches is None else min(target, existing + self.launches)

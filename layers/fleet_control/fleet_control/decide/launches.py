@@ -57,8 +57,10 @@ class Registrations:
 
 
 def asks_for_history(fleet: Fleet, needs: Capacity) -> bool:
-    """Only a fleet that is short of what it asks for or needs, or has an instance that should have registered."""
-    return needs.existing < max(fleet.desired, needs.target) or needs.overdue > 0
+    """Only a fleet that is short of what it asks for or needs, waits for a registration, or may not launch by itself:
+    what ends itself while it boots is replaced by its group before anybody sees the fleet short."""
+    waits = {Standing.BOOTING, Standing.OVERDUE} & set((needs.standing or {}).values())
+    return needs.existing < max(fleet.desired, needs.target) or bool(waits) or fleet.launches_held
 
 
 def history(

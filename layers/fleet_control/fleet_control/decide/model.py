@@ -218,6 +218,8 @@ class Fleet:
     oldest_waiting_at: datetime | None = None
     last_job_at: datetime | None = None
     az_rebalance_runs: bool = False
+    launches_held: bool = False
+    """Its breaker keeps the group from launching by itself."""
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
     launches: LaunchHistory = LaunchHistory()

@@ -31,6 +31,8 @@ class FleetPlan:
     scale_in: ScaleIn | None = None
     restart: tuple[Worker, ...] = ()
     suspend_az_rebalance: bool = False
+    hold_launches: bool = False
+    resume_launches: bool = False
     hooks: tuple[Answer, ...] = ()
     zombies: tuple[Worker, ...] = ()
     overdue: tuple[Overdue, ...] = ()
@@ -107,6 +109,8 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
         scale_in=going if going.worker is not None else None,
         restart=abandoned_drains(fleet, needs.undo, running, now),
         suspend_az_rebalance=fleet.az_rebalance_runs,
+        hold_launches=needs.breaker.holds and not fleet.launches_held,
+        resume_launches=fleet.launches_held and not needs.breaker.holds,
         hooks=answers(fleet, now),
         zombies=dead,
         overdue=late,
@@ -165,6 +169,8 @@ def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
 def _launches(fleet: Fleet, needs: Capacity, blocked: float | None) -> str:
     """What stands in the way of a launch, in AWS's words and ours."""
     told = f"; {needs.breaker.reason}" if needs.breaker.reason else ""
+    if needs.breaker.holds:
+        told += ", and its group launches nothing by itself"
     refused = fleet.launches.refused
     if blocked is not None and refused is not None:
         told += f"; capacity blocked for {blocked:.0f} s: {advice(refused.code)} ({refused.message})"

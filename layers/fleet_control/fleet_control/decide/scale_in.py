@@ -100,7 +100,7 @@ def _silent(worker: Worker, drain: Drain, limit: float, others_at: datetime | No
 
 
 LATELY_SECONDS = 300
-"""Longer than a stage may be unheard of while somebody is still found silent or overdue (`decide/silence.py`: quiet)."""
+"""Longer than a stage is unheard of while somebody is still found silent or overdue (`quiet`, decide/silence.py)."""
 UNHEARD = "nobody else has been heard of since: the backend may be away"
 
 

@@ -93,8 +93,8 @@ class Machines:
         *,
         aborted_at: tuple[str, int] = ("", 1),
     ) -> Run:
-        """Run `statemachines/<file>`; `handlers` by logical id (`ReconcileFunction`), `given` is the input. It is aborted
-        on entering a state for the so-manieth time, if it gets there: what that state would do is not done."""
+        """Run `statemachines/<file>`; `handlers` by logical id (`ReconcileFunction`), `given` is the input. It is
+        aborted on entering a state for the so-manieth time, if it gets there: what that state would do is not done."""
         with aborting(*aborted_at):
             return self._run(file, handlers, given, name)
 

@@ -1,4 +1,4 @@
-"""An execution of `fleet_cycle` or `ami_rollout` is aborted at any of its states: what comes next picks it up within 90 s.
+"""An execution of `fleet_cycle` or `ami_rollout` is aborted at any of its states, and carried on within 90 s.
 
 Of `scale_in` and `spot_interruption` the same is held in tests/flows/test_machines_that_die.py and test_spot_lives.py.
 """

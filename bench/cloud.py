@@ -62,8 +62,10 @@ class Cloud:
             return _groups(self._scale, int(fields.get("NextToken", 0)))
         if operation == "DescribeInstances":
             return self._described(fields)
+        if operation == "DescribeScalingActivities":
+            return _answered(operation, "<Activities/>")
         if "Action" in fields:
-            return f"<{operation}Response><{operation}Result/></{operation}Response>".encode()
+            return _answered(operation, "")
         return json.dumps({"executions": []} if operation == "ListExecutions" else {}).encode()
 
     def _described(self, fields: dict[str, str]) -> bytes:
@@ -73,6 +75,10 @@ class Cloud:
         if "instance-state-name" in wanted and "running" not in wanted["instance-state-name"]:
             return instances_page((), "").encode()  # the stage is at rest: every instance runs
         return _instances(self._scale, int(fields.get("NextToken", 0)))
+
+
+def _answered(operation: str, found: str) -> bytes:
+    return f"<{operation}Response><{operation}Result>{found}</{operation}Result></{operation}Response>".encode()
 
 
 @cache

@@ -103,19 +103,20 @@ def monthly(tick: Mapping[str, Any], publish: Mapping[str, Any], of: Plant) -> d
     """USD by item. `tick` and `publish` are measured at the size that is deployed (`warm` figures of a probe)."""
     ticks, minutes = MINUTES * of.ticks_a_minute, MINUTES
     tick_s, publish_s = billed_seconds(tick, of.memory_mb), billed_seconds(publish, of.memory_mb)
-    # scale_in and spot_interruption make few calls; each is taken to last as long as a tick, and to cost as much.
+    # scale_in and spot_interruption make few calls; each is taken to last as long as a tick, and to cost as much; so is
+    # the survey of images each minute as a publication. It is not traced.
     started = sum(A_DAY.values()) * DAYS
     transitions = sum(A_DAY[name] * one.transitions for name, one in of.executions.items()) * DAYS
     called = (sum(A_DAY[name] * one.tasks for name, one in of.executions.items()) + NOTICES_A_DAY) * DAYS
     nudges = JOBS_A_DAY * DAYS
     reconciles = ticks + nudges + called
-    gb_seconds = (reconciles * tick_s + minutes * publish_s) * of.memory_mb / 1024
+    gb_seconds = (reconciles * tick_s + 2 * minutes * publish_s) * of.memory_mb / 1024
     minute_s = (of.ticks_a_minute - 1) * of.tick_seconds + of.ticks_a_minute * tick_s
     log_bytes = reconciles * (tick["log_bytes"] + PLATFORM_LOG_BYTES)
-    log_bytes += minutes * (publish["log_bytes"] + PLATFORM_LOG_BYTES)
+    log_bytes += minutes * (publish["log_bytes"] + 2 * PLATFORM_LOG_BYTES)
     items = {
         "lambda_compute": gb_seconds * LAMBDA_GB_SECOND[of.architecture],
-        "lambda_requests": (reconciles + minutes) * LAMBDA_REQUEST,
+        "lambda_requests": (reconciles + 2 * minutes) * LAMBDA_REQUEST,
         "fleet_cycle_express": minutes * (minute_s * EXPRESS_GB * EXPRESS_GB_SECOND + EXPRESS_REQUEST),
         "standard_machines": transitions * STANDARD_TRANSITION,
         "custom_events": nudges * CUSTOM_EVENT,

@@ -14,6 +14,8 @@ PROBE_SHARE = 0.75
 """Of the time between two probes that must have passed: launches are seen a little after they were asked for."""
 LOST = frozenset({"zombie", "worker_lost"})
 """Reasons of the audit log that say: this worker does not answer."""
+OVERDUE = "-overdue-"
+"""In the name of an execution that takes out an instance which has not registered, after the instance's id."""
 
 
 def launches(evidence: Evidence) -> dict[str, list[int]]:
@@ -89,14 +91,31 @@ def hasty_launches(evidence: Evidence) -> list[str]:
 
 
 def replaced_in_silence(evidence: Evidence) -> list[str]:
-    """Workers given up for their silence while none got an answer from the backend; a second look may have released
-    one before anything was lost."""
-    return sorted(
+    """Who was given up while nobody got an answer from the backend: workers for their silence, and instances for not
+    having registered. A second look may have released either before anything was lost."""
+    given_up = {
         str(row["worker_identifier"])
         for begin, end in _backend_outages(evidence)
         for number, row in enumerate(evidence.audits)
         if begin <= _at(row) <= end and _reason(row) in LOST and not _released(evidence.audits[number:], row)
-    )
+    }
+    return sorted(given_up | _replaced_unregistered(evidence))
+
+
+def _replaced_unregistered(evidence: Evidence) -> set[str]:
+    """By an execution that began during an outage: at its deadline nobody could have registered."""
+    begun = {
+        str(entry["name"]).partition(OVERDUE)[0]: entry["t"]
+        for begin, end in _backend_outages(evidence)
+        for entry in reversed(evidence.of("execution"))
+        if OVERDUE in str(entry["name"]) and entry["status"] == "RUNNING" and begin <= entry["t"] <= end
+    }
+    ended = [entry for entry in evidence.of("instance") if entry["state"] == "terminating"]
+    return {
+        str(entry["id"])
+        for entry in ended
+        if begun.get(entry["id"], math.inf) <= entry["t"] and "user request" in str(entry["cause"])
+    }
 
 
 def _released(later: Sequence[Entry], row: Entry) -> bool:

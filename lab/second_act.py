@@ -155,6 +155,7 @@ def broken_image(plot: Plot) -> Play:
     """Then as many jobs as make the fleet launch `unlucky` instances of it, long enough to be still there later."""
 
     def play(stage: Stage) -> None:
+        stage.all_registered(plot.troubled)  # or some of what boots would be of the good image
         stage.platform.ship_image(plot.troubled, broken=True)
         jobs = 2 * (len(stage.in_service(plot.troubled)) + plot.unlucky) - stage.demand(plot.troubled)
         dice, tenant = random.Random(f"{plot}"), TENANTS[plot.unlucky]

@@ -13,6 +13,7 @@ from lab.mariadb import Connection
 VIDEO, SWAP = "image-to-video", "face-swap"
 NOTICE_SECONDS = 12.0  # Spot gives 120 s
 PATIENCE = 25.0
+REGISTERED_WITHIN = 3.0
 
 BUSY = """
 SELECT d.worker_id FROM ai_job_dispatches d
@@ -78,6 +79,13 @@ class Stage:
 
     def in_service(self, workflow: str) -> list[str]:
         return sorted(self.platform.zones(workflow))
+
+    def all_registered(self, workflow: str) -> None:
+        """Wait until nobody of the fleet boots; on a machine with too much to do for so long, go on all the same."""
+        deadline = time.monotonic() + REGISTERED_WITHIN
+        while time.monotonic() < deadline and not self.stop.wait(0.1):
+            if self._registered(workflow) >= len(self.in_service(workflow)):
+                return
 
     def someone_idle(self) -> None:
         """Wait until a fleet has more workers than jobs: silence of those who work proves nothing."""

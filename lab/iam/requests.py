@@ -98,6 +98,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("autoscaling", "DescribeAutoScalingInstances"): Operation("autoscaling:DescribeAutoScalingInstances"),
     ("autoscaling", "DescribeScalingActivities"): Operation("autoscaling:DescribeScalingActivities"),
     ("autoscaling", "RecordLifecycleActionHeartbeat"): Operation("autoscaling:RecordLifecycleActionHeartbeat", group),
+    ("autoscaling", "ResumeProcesses"): Operation("autoscaling:ResumeProcesses", group),
     ("autoscaling", "SetDesiredCapacity"): Operation("autoscaling:SetDesiredCapacity", group),
     ("autoscaling", "SuspendProcesses"): Operation("autoscaling:SuspendProcesses", group),
     ("autoscaling", "TerminateInstanceInAutoScalingGroup"): Operation(

@@ -87,5 +87,16 @@ def test_each_gauge_is_a_metric_of_every_workflow() -> None:
 
 
 def test_what_the_template_deploys_stays_under_five_dollars() -> None:
-    """With the durations of docs/benchmarks.md and a fifth more."""
-    assert monthly(CALL, CALL, plant())["total"] < 5
+    """With the CPU times of docs/benchmarks.md and a fifth more."""
+    publish = CALL | {"cpu_s": 0.012, "aws_calls": 2, "warm_statements": 5}
+    assert monthly(CALL, publish, plant())["total"] < 5
+
+
+def test_the_survey_of_images_each_minute_is_paid_for() -> None:
+    idle, dear = (
+        CALL | {"cpu_s": 0.0, "aws_calls": 0, "warm_statements": 0},
+        CALL | {"cpu_s": 0.0, "warm_statements": 0},
+    )
+    costs = [monthly(CALL, publish, PLANT)["items"]["lambda_compute"] for publish in (idle, dear)]
+    a_minute = 3 * 0.06 * 0.25 * 0.0000133334
+    assert costs[1] - costs[0] == pytest.approx(2 * 43_800 * a_minute, abs=0.011)

@@ -70,6 +70,26 @@ def test_az_rebalance_is_suspended(groups: AutoScaling) -> None:
     assert found.suspended == {"AZRebalance"}
 
 
+def test_launches_are_held_and_resumed_and_an_operators_suspension_is_another(groups: AutoScaling) -> None:
+    name = create_group()
+
+    def held() -> bool:
+        found = groups.group(name)
+        assert found is not None
+        return found.launches_held
+
+    assert not held()
+    groups.hold_launches(name)
+    assert held()
+    groups.resume_launches(name)
+    assert not held()
+    autoscaling = boto3.client("autoscaling")
+    autoscaling.suspend_processes(AutoScalingGroupName=name, ScalingProcesses=["Launch"])
+    assert not held()
+    autoscaling.suspend_processes(AutoScalingGroupName=name)
+    assert not held(), "everything"
+
+
 @pytest.mark.parametrize(("decrement", "left"), [(True, 1), (False, 2)])
 def test_an_instance_goes_by_name(groups: AutoScaling, decrement: bool, left: int) -> None:
     name = create_group(desired=2)

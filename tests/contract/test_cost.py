@@ -87,7 +87,7 @@ def test_once_most_of_the_table_waits_it_is_still_read_by_an_index(
         cursor.execute("UPDATE ai_job_dispatches SET status = 'queued', attempts = 0 WHERE id % 5 = 0")
         cursor.execute("ANALYZE TABLE ai_job_dispatches")
     waiting = as_product.query("SELECT COUNT(*) AS n FROM ai_job_dispatches WHERE status = 'queued'")[0]["n"]
-    queue = (job_statements.LIVE, job_statements.WAITING, job_statements.DEMAND)
+    queue = (job_statements.LIVE, job_statements.BACKLOG)
     reads = {sql: rows_read(as_product, sql, JUDGED[sql].params) for sql in (*queue, DEPTH)}
     pasts(0)
     assert waiting > LONG / 6

@@ -195,6 +195,20 @@ def test_durations_are_those_of_first_attempts_that_were_completed(
     assert jobs.durations([workflow, other])[other] == [500.0]
 
 
+def test_a_requeued_job_is_left_out_whoever_gave_it_back(
+    jobs: Jobs, job: Add, audit: Add, root: Connection, workflow: int
+) -> None:
+    """The requeue took its attempt back, so that it ends with one; its duration has the wait between the two in it."""
+    first, again = job(), job(**leased(600), lease_token="t-1")
+    assert jobs.requeue(again, "t-1", "spot_interruption", 7, "i-1")
+    ended = "UPDATE ai_job_dispatches SET status = 'completed', attempts = 1, duration_seconds = id * 100"
+    root.cursor().execute(ended)
+    for dispatch in (first, again):
+        audit("poll", dispatch, 90)
+        audit("complete", dispatch, 60)
+    assert jobs.durations([workflow]) == {workflow: [first * 100.0]}
+
+
 def test_a_completion_written_twice_counts_once(jobs: Jobs, job: Add, audit: Add, workflow: int) -> None:
     dispatch = job(status="completed", attempts=1, duration_seconds=30)
     audit("complete", dispatch, 60)

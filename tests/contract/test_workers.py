@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fleet_control.act.database import Database
+from fleet_control.act.jobs import Jobs
 from fleet_control.act.tenants import USER
 from fleet_control.act.workers import Workers
 
@@ -222,6 +223,18 @@ def test_registrations_are_remembered_newest_first_whatever_became_of_the_row(wo
     audit("registered", 0, 300, worker_identifier=ME)
     audit("stale_cleanup", 0, 10, worker_identifier="i-2")
     assert [row["worker_identifier"] for row in workers.registrations()] == [ME, "i-2"]
+
+
+def test_who_else_was_heard_of_is_the_newest_of_the_other_fleet_workers(
+    workers: Workers, worker: Add, me: int, database: Database
+) -> None:
+    assert workers.heard_beside(ME) is None
+    for name, seen in (("i-2", ago(40)), ("i-3", ago(400)), ("i-4", None)):
+        worker(worker_id=name, last_seen_at=seen, registration_source="fleet")
+    worker(worker_id="rig-1", last_seen_at=ago(1), registration_source="admin")
+    found, now = workers.heard_beside(ME), Jobs(database).now()
+    assert found is not None
+    assert 39 <= (now - found).total_seconds() <= 42
 
 
 def test_metadata_of_somebody_elses_making_does_not_stop_a_look(workers: Workers, me: int, audit: Add) -> None:

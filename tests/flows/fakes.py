@@ -120,6 +120,11 @@ class FakeWorkers:
         ours = {"drain_id": newest["id"], "drain_event": newest["event"], "drain_at": newest["created_at"]}
         return row | ours | {"drain_metadata": metadata}
 
+    def heard_beside(self, instance_id: str) -> datetime | None:
+        self._stage.call("heard_beside", instance_id)
+        seen = [row["last_seen_at"] for name, row in self._stage.workers.items() if name != instance_id]
+        return max((at for at in seen if at is not None), default=None)
+
     def registrations(self) -> list[Row]:
         self._stage.call("registrations")
         newest = sorted(self._stage.registrations.items(), key=lambda one: one[1], reverse=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from fleet_control.act.activities import Activity
-from fleet_control.act.asg import Group, GroupInstance
+from fleet_control.act.asg import HELD_LAUNCHES, Group, GroupInstance
 from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.act.images import Launch, ParameterImage
 
@@ -41,7 +41,18 @@ class FakeGroups:
 
     def suspend_az_rebalance(self, group: str) -> None:
         self._stage.call("suspend_az_rebalance", group)
-        self._stage.groups[group] = replace(self._stage.groups[group], suspended=frozenset({"AZRebalance"}))
+        self._suspended(group, self._stage.groups[group].suspended | {"AZRebalance"})
+
+    def hold_launches(self, group: str) -> None:
+        self._stage.call("hold_launches", group)
+        self._suspended(group, self._stage.groups[group].suspended | set(HELD_LAUNCHES))
+
+    def resume_launches(self, group: str) -> None:
+        self._stage.call("resume_launches", group)
+        self._suspended(group, self._stage.groups[group].suspended - set(HELD_LAUNCHES))
+
+    def _suspended(self, group: str, processes: frozenset[str]) -> None:
+        self._stage.groups[group] = replace(self._stage.groups[group], suspended=processes)
 
     def terminate(self, instance_id: str, *, decrement: bool) -> bool:
         self._stage.call("terminate", instance_id, decrement)

@@ -117,9 +117,31 @@ def test_what_runs_or_was_given_up_is_not_started_again(stage: Stage) -> None:
 
 def test_an_execution_that_died_has_a_successor_of_its_own_name(stage: Stage) -> None:
     flow.receive(ports_of(stage, flow.Ports), change())
-    stage.running, stage.now = set(), stage.now + timedelta(minutes=15)
+    stage.running, stage.now = set(), stage.now + timedelta(seconds=30)
     assert survey(stage) == [GROUP]
     assert list(stage.executions) == [f"{GROUP}-v2-0", f"{GROUP}-v2-1"]
+
+
+@pytest.mark.parametrize("died", range(0, 60, 7))
+@pytest.mark.parametrize("surveyed", range(0, 60, 7))
+def test_whenever_it_dies_a_successor_starts_within_90_s(stage: Stage, died: int, surveyed: int) -> None:
+    """`surveyed` is the second of the minute at which the schedule fires, of the minute in which the image came."""
+    begun = stage.now
+    flow.receive(ports_of(stage, flow.Ports), change())
+    for second in range(surveyed, 300, 60):
+        stage.now = begun + timedelta(seconds=second)
+        if second >= died:
+            stage.running.discard(f"{GROUP}-v2-0")
+        if survey(stage):
+            assert second - died <= 90
+            return
+    raise AssertionError("nobody carried it on")
+
+
+def test_a_stage_at_zero_is_surveyed_with_one_call(stage: Stage) -> None:
+    stage.groups[GROUP] = replace(stage.groups[GROUP], instances=(), desired=0, min_size=0)
+    assert survey(stage) == []
+    assert [call for call in stage.calls if call != ("wanted",)] == [("groups",), ("launched",)]
 
 
 @pytest.mark.parametrize("broken", ["groups", "wanted", "launched", "running", "failed"])

@@ -1,7 +1,6 @@
 """An execution of `scale_in` is aborted, wherever it is: the next looks carry its work on within 90 s.
 
-Of `spot_interruption` the same is held in tests/machines/test_spot_lives.py, as deployed; `fleet_cycle` is begun anew
-by its schedule each minute, and what it runs keeps nothing from one look to the next.
+Of the other machines the same is held in tests/machines (test_spot_lives.py, test_aborted.py), as deployed.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ DURATIONS = {
     "fleet:silent-seconds": 86_400,
     "fleet:drain-look-seconds": 80,
     "fleet:drain-limit-seconds": 80,
+    "fleet:job-timeout-seconds": 14_400,
 }
 """The longest that each may be."""
 NO_NUMBERS = ("", " ", "ten", "1,5", "0x10", "--1", "\u0663", "1 2", "None")

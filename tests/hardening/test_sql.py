@@ -60,7 +60,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 MUTATIONS = [
-    ("percent", "jobs.py", 'query(WAITING, {"slugs": slugs})', 'query(WAITING % {"slugs": slugs})'),
+    ("percent", "jobs.py", 'query(BACKLOG, {"slugs": slugs})', 'query(BACKLOG % {"slugs": slugs})'),
     ("an f-string", "jobs.py", "query(WORKFLOWS)", 'query(f"{WORKFLOWS} LIMIT {self.limit}")'),
     ("format", "jobs.py", "query(LIVE)", "query(LIVE.format(1))"),
     ("plus", "jobs.py", "query(NEWEST)", 'query(NEWEST + " LIMIT 1")'),

@@ -22,6 +22,15 @@ def launched(*seconds: float) -> list[Entry]:
     return [instance(t, f"i-{100 + number}", "pending") for number, t in enumerate(seconds)]
 
 
+def overdue(t: float, name: str) -> Entry:
+    machine = "bp-staging-scale-in"
+    return {"t": T0 + t, "kind": "execution", "machine": machine, "name": f"{name}-overdue-0", "status": "RUNNING"}
+
+
+def taken_out(t: float, name: str) -> Entry:
+    return instance(t, name, "terminating", "taken out of service in response to a user request")
+
+
 PROBES = act(20, **{"fleet:probe-seconds": "8"})
 BACKEND_AWAY: tuple[Entry, ...] = (
     {"t": T0 + 50, "kind": "backend", "state": "away"},
@@ -48,7 +57,29 @@ BREACHES: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
         ),
         "replaced while the backend was away: ['i-7']",
     ),
+    "an instance replaced that had nobody to register with": (
+        with_journal(*BACKEND_AWAY, overdue(60, "i-8"), taken_out(61.5, "i-8")),
+        "replaced while the backend was away: ['i-8']",
+    ),
+    "an instance given up in an outage that is over when it goes": (
+        with_journal(*BACKEND_AWAY, overdue(62, "i-8"), taken_out(64, "i-8")),
+        "replaced while the backend was away: ['i-8']",
+    ),
 }
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([overdue(49, "i-8"), taken_out(55, "i-8")], id="its deadline had passed before the outage"),
+        pytest.param([overdue(60, "i-8")], id="a second look left it alone"),
+        pytest.param([overdue(60, "i-8"), instance(62, "i-8", "terminating", "a spot interruption notice")], id="Spot"),
+        pytest.param([overdue(64, "i-8"), taken_out(65, "i-8")], id="the backend is back"),
+    ],
+)
+def test_an_unregistered_instance_that_the_outage_did_not_take(entries: list[Entry]) -> None:
+    run = with_journal(*BACKEND_AWAY, *entries)(clean())
+    assert observer.summarize(run, 70.0)["replaced_while_backend_away"] == 0
 
 
 def test_probes_of_a_broken_image_and_launches_after_its_mending_are_no_haste() -> None:

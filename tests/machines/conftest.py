@@ -7,11 +7,15 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
 
 from lab.cloud.aws import Cloud
 from lab.cloud.functions import FakeLambda
@@ -40,6 +44,27 @@ def lost(name: str) -> Exception:
     return error
 
 
+@contextmanager
+def aborting(state: str, time: int) -> Iterator[None]:
+    """Executions end as by StopExecution, in this state and not near it; a Choice takes no time in which to be met."""
+    body, entered = CommonStateField._eval_body, itertools.count(1)
+
+    def cut(self: CommonStateField, env: Any) -> None:
+        if self.name == state and next(entered) == time:
+            env.set_stop(stop_date=datetime.now(UTC), cause="aborted", error=None)
+            return
+        body(self, env)
+
+    with patch.object(CommonStateField, "_eval_body", cut):
+        yield
+
+
+def states_of(file: str) -> list[str]:
+    """Of a machine, in their order; those that end it are left out, where nothing is left to abort."""
+    states = json.loads((FILES / file).read_text(encoding="utf-8"))["States"]
+    return [name for name, state in states.items() if state["Type"] not in ("Succeed", "Fail")]
+
+
 @dataclass(frozen=True)
 class Run:
     """An execution that has ended. `states` are those entered, in order; `calls` are (logical id, payload)."""
@@ -59,8 +84,21 @@ class Machines:
         self._api, self._functions = cloud.client("stepfunctions"), functions
         self._number = itertools.count(1)
 
-    def run(self, file: str, handlers: Mapping[str, Callable[[Any], Any]], given: Any, name: str = "execution") -> Run:
-        """Run `statemachines/<file>`; `handlers` by logical id (`ReconcileFunction`), `given` is the input."""
+    def run(
+        self,
+        file: str,
+        handlers: Mapping[str, Callable[[Any], Any]],
+        given: Any,
+        name: str = "execution",
+        *,
+        aborted_at: tuple[str, int] = ("", 1),
+    ) -> Run:
+        """Run `statemachines/<file>`; `handlers` by logical id (`ReconcileFunction`), `given` is the input. It is
+        aborted on entering a state for the so-manieth time, if it gets there: what that state would do is not done."""
+        with aborting(*aborted_at):
+            return self._run(file, handlers, given, name)
+
+    def _run(self, file: str, handlers: Mapping[str, Callable[[Any], Any]], given: Any, name: str) -> Run:
         number = next(self._number)
         for logical_id, handler in handlers.items():
             self._functions.handlers[f"{logical_id}-{number}"] = handler

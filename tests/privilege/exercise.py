@@ -70,6 +70,7 @@ class Exercise:
             self.interruption()
             self.by_hand()
             self.abandoned_drain()
+            self.held_launches()
             self.new_image()
             self.nonsense()
             self.database_away()
@@ -140,6 +141,15 @@ class Exercise:
         self._write(ABANDONED, instance)
         self._until(lambda: self._nudged(not self._members(SWAP)), "the drain is picked up, the hook answered")
         self._world.cloud.client("events").enable_rule(Name=rule)
+
+    def held_launches(self) -> None:
+        """A breaker's hold on launches that nothing calls for any more: reconcile ends it."""
+        group = {"AutoScalingGroupName": f"asg-{STAGE}-{SWAP}"}
+        self._world.cloud.client("autoscaling").suspend_processes(
+            **group, ScalingProcesses=["Launch", "AddToLoadBalancer"]
+        )
+        resumed = (f"bp-{STAGE}-reconcile", "ResumeProcesses")
+        self._until(lambda: self._nudged(resumed in self._recording.called), "the group launches by itself again")
 
     def new_image(self) -> None:
         """A parameter changes, and a survey sees it too: the one instance that is always wanted is replaced."""

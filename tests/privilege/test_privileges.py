@@ -157,6 +157,7 @@ FORBIDDEN = [
     ("ReconcileFunctionRole", SET, group("asg-staging-face-swap", region="eu-west-1")),
     ("ReconcileFunctionRole", SET, group("asg-staging-face-swap", account="999999999999")),
     ("ReconcileFunctionRole", "autoscaling:SuspendProcesses", group("asg-production-face-swap")),
+    ("ReconcileFunctionRole", "autoscaling:ResumeProcesses", group("asg-production-face-swap")),
     ("ReconcileFunctionRole", "autoscaling:UpdateAutoScalingGroup", group("asg-staging-face-swap")),
     ("ReconcileFunctionRole", "autoscaling:DeleteAutoScalingGroup", group("asg-staging-face-swap")),
     ("ReconcileFunctionRole", KILL, group("asg-staging-face-swap")),

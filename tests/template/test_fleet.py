@@ -75,6 +75,14 @@ def test_whatever_has_to_go_waits_for_its_job_longer_than_spot_does(fleet: Templ
     assert hook["HeartbeatTimeout"] > Policy(("x",), 0, 1).notice_seconds
 
 
+def test_no_job_may_outlast_the_longest_wait_of_a_hook(fleet: Template) -> None:
+    """AWS ends the wait after a hundred time-outs, however many heartbeats come."""
+    [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
+    declared = (ROOT / "stacks/gpu-fleet.yaml").read_text().split("JobTimeoutSeconds: {")[1].split("}")[0]
+    assert f"MaxValue: {14_400}," in declared
+    assert hook["HeartbeatTimeout"] * 100 > 14_400
+
+
 def test_nobody_is_kept_for_ever_when_nobody_answers(fleet: Template) -> None:
     [hook] = properties_of(fleet, "AWS::AutoScaling::LifecycleHook").values()
     assert hook["DefaultResult"] == "CONTINUE"

@@ -49,6 +49,7 @@ MAY: dict[str, set[str]] = {
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeScalingActivities",
         "autoscaling:RecordLifecycleActionHeartbeat",
+        "autoscaling:ResumeProcesses",
         "autoscaling:SetDesiredCapacity",
         "autoscaling:SuspendProcesses",
         "ec2:DescribeInstances",

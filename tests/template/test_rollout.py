@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fleet_control.decide.rollout import PERIOD_SECONDS
 
 from lab.render import Template
 
@@ -33,9 +34,10 @@ def test_only_an_update_of_an_image_of_the_stage_starts_it(stage: str) -> None:
     }
 
 
-def test_a_lost_event_is_found_within_a_quarter_of_an_hour(stack: Template) -> None:
+def test_a_lost_event_or_a_dead_execution_is_found_within_90_s(stack: Template) -> None:
     rule = rules(stack)["schedule"]
-    assert rule["ScheduleExpression"] == "rate(15 minutes)"
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert 60 + PERIOD_SECONDS <= 90
     assert [target["Input"] for target in rule["Targets"]] == ['{"step": "survey"}']
 
 

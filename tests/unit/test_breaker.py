@@ -78,10 +78,35 @@ def test_the_plan_of_a_fleet_whose_launches_fail(fleet: Fleet, desired: int | No
     assert (found.desired, found.rule) == (desired, rule)
 
 
+@pytest.mark.parametrize(
+    ("fleet", "hold", "resume"),
+    [
+        pytest.param(b.fleet(queued=8, launches=OPEN), True, False, id="open: the group must not launch by itself"),
+        pytest.param(b.fleet(queued=8, launches=OPEN, launches_held=True), False, False, id="it does not already"),
+        pytest.param(
+            b.fleet(b.booting("i-1"), b.booting("i-2"), queued=8, launches=failed(1)),
+            True,
+            False,
+            id="enough are under way to open it",
+        ),
+        pytest.param(b.fleet(queued=8, launches=failed(1)), False, False, id="two more may"),
+        pytest.param(b.fleet(queued=8, launches=DUE, launches_held=True), False, True, id="a probe is due"),
+        pytest.param(b.fleet(b.idle("i-1"), launches_held=True), False, True, id="one has registered"),
+        pytest.param(b.fleet(queued=8), False, False, id="nothing has failed"),
+    ],
+)
+def test_while_nothing_more_may_be_launched_the_group_does_not_either(fleet: Fleet, hold: bool, resume: bool) -> None:
+    found = plan(b.observation(fleet), 50).fleets[0]
+    assert (found.hold_launches, found.resume_launches) == (hold, resume)
+
+
 def test_an_open_breaker_is_told_with_its_next_probe() -> None:
     found = plan(b.observation(b.fleet(queued=2, launches=OPEN)), 50).fleets[0]
     assert found.breaker_open
-    assert found.reason.endswith("breaker open: 3 launches in a row never registered; next probe in 590 s")
+    assert found.reason.endswith(
+        "breaker open: 3 launches in a row never registered; next probe in 590 s, "
+        "and its group launches nothing by itself"
+    )
 
 
 def test_a_fleet_whose_launches_cannot_be_read_keeps_its_capacity_and_its_share_of_the_limit() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from fleet_control.decide.capacity import capacity
 from fleet_control.decide.launches import (
+    MOST_BOOTING,
     REFUSALS,
     Ended,
     Launch,
     Registrations,
     advice,
+    asking,
     asks_for_history,
     history,
     refusal_code,
@@ -73,10 +78,31 @@ def late(name: str, age: float = 700) -> Instance:
         ),
         pytest.param(
             b.fleet(late("i-3")),
-            [Launch(b.ago(700), "i-3"), gone("i-2", 900), gone("i-1", 2300)],
+            [Launch(b.ago(700), "i-3"), gone("i-2", 900), Launch(b.ago(1000), "i-1")],
+            {"i-1": 100},
+            2,
+            id="launched before the image broke, it registers after two broken launches: they have failed",
+        ),
+        pytest.param(
+            b.fleet(late("i-2")),
+            [Launch(b.ago(700), "i-3"), Launch(b.ago(700), "i-2"), Launch(b.ago(700), "i-1")],
             {"i-1": 100},
             0,
-            id="one that registers late proves the image of all that were launched before",
+            id="one of a burst registers, however late: the image is good",
+        ),
+        pytest.param(
+            b.fleet(),
+            [Launch(b.ago(300), "i-4"), gone("i-3", 1100), gone("i-2", 1800), gone("i-1", 2500)],
+            {"i-4": 5},
+            0,
+            id="the image is mended: what was launched of it registers",
+        ),
+        pytest.param(
+            b.fleet(late("i-5")),
+            [Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4"), gone("i-3", 1100), gone("i-2", 1800)],
+            {"i-4": 5, "i-1": 2},
+            1,
+            id="mended, and broken again: the newest that registered counts by its launch",
         ),
     ],
 )
@@ -148,14 +174,25 @@ def test_every_class_of_refusal_has_its_own_advice() -> None:
     [
         pytest.param(b.fleet(), False, id="at rest"),
         pytest.param(b.fleet(b.busy("i-1"), leased=1), False, id="as many as desired and wanted"),
-        pytest.param(b.fleet(b.booting("i-1"), queued=1), False, id="what is asked for boots"),
+        pytest.param(b.fleet(b.booting("i-1"), queued=1), True, id="what boots may end itself"),
+        pytest.param(b.fleet(b.idle("i-1"), launches_held=True), True, id="its group may not launch: for how long?"),
         pytest.param(b.fleet(queued=1), True, id="about to launch"),
         pytest.param(b.fleet(desired=1), True, id="short of desired"),
         pytest.param(b.fleet(late("i-1")), True, id="somebody is overdue"),
     ],
 )
-def test_only_a_fleet_that_is_short_is_worth_a_call(fleet: Fleet, asks: bool) -> None:
+def test_only_a_fleet_that_launches_is_worth_a_call(fleet: Fleet, asks: bool) -> None:
     assert asks_for_history(fleet, capacity(fleet, b.NOW)) is asks
+
+
+def test_a_hundred_fleets_that_merely_boot_cost_a_look_ten_calls_and_all_have_their_turn() -> None:
+    fleets = [replace(b.fleet(b.booting(f"i-{n}"), queued=1), name=f"asg-{n}") for n in range(100)]
+    short = replace(b.fleet(b.booting("i-short"), desired=2, queued=1), name="asg-short")
+    needs = {fleet.name: capacity(fleet, b.NOW) for fleet in [*fleets, short]}
+    looks = [asking([*fleets, short], needs, b.NOW + timedelta(seconds=10 * n)) for n in range(120)]
+    assert {len(look) for look in looks} == {MOST_BOOTING + 1}
+    assert all(short.name in look for look in looks), "who is short of desired never waits"
+    assert frozenset.union(*looks) == set(needs)
 
 
 BLOCKED = LaunchHistory(refused=FailedLaunch("no_capacity", DRY, b.ago(20)), blocked_since=b.ago(200))

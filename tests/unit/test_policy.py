@@ -58,6 +58,7 @@ def test_a_tag_tunes_a_live_fleet(tags: dict[str, str], field: str, value: objec
         pytest.param("workflows", "", id="no workflow"),
         pytest.param("workflows", "Face_Swap", id="no slug"),
         pytest.param("drain-limit-seconds", "90", id="longer than the pick-up allows"),
+        pytest.param("job-timeout-seconds", "14401", id="longer than a terminate hook can be kept waiting"),
     ],
 )
 def test_a_bad_tag_holds_its_fleet_and_names_group_tag_and_value(tag: str, value: str) -> None:

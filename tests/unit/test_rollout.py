@@ -173,7 +173,7 @@ def test_a_decision_carries_its_numbers() -> None:
 
 
 def test_an_event_twice_is_one_execution_and_a_dead_one_has_a_successor() -> None:
-    names = [execution_name(b.GROUP, image(age=age), b.NOW) for age in (0, 60, 899, 900)]
+    names = [execution_name(b.GROUP, image(age=age), b.NOW) for age in (0, 9, 29, 30)]
     assert names == [f"{b.GROUP}-v2-0"] * 3 + [f"{b.GROUP}-v2-1"]
 
 

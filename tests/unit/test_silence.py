@@ -35,7 +35,16 @@ POLLS = member("i-9", 2)
             [member("i-1", 300), member("i-2", 298)], True, [], id="two, and nobody since: the backend is away"
         ),
         pytest.param([member("i-1", 300), member("i-2", 230)], True, [], id="within a quarter of the window: together"),
-        pytest.param([member("i-1", 300), member("i-2", 224)], False, ["i-1"], id="answered clearly later: dead"),
+        pytest.param([member("i-1", 300), member("i-2", 74)], False, ["i-1"], id="answered clearly later: dead"),
+        pytest.param(
+            [member("i-1", 300), member("i-2", 75)], False, [], id="answered later, and now nobody: perhaps it is away"
+        ),
+        pytest.param(
+            [member("i-1", 800, lease=-1), member("i-2", 80), member("i-3", 100, lease=800)],
+            False,
+            [],
+            id="a lease runs out in the first minutes of an outage: its worker could not complete",
+        ),
         pytest.param(
             [member("i-1", 300), member("i-2", 310), member("i-3", 305)],
             True,
@@ -119,6 +128,7 @@ def test_the_hold_says_how_many_are_silent() -> None:
     crew = b.fleet(member("i-1", 400), member("i-2", 410), member("i-3", 405, lease=60))
     held = plan(b.observation(crew), 50).fleets[0]
     assert "2 of 3 workers" in held.reason
+    assert held.reason.endswith("If it answers, they have died: terminate i-1, i-2 by hand")
     assert held.numbers is not None
     assert (held.numbers["silent"], held.numbers["workers"]) == (2, 3)
 
@@ -137,8 +147,9 @@ def test_a_lost_workers_job_is_given_back_as_worker_lost() -> None:
     assert (lost.lease.dispatch_id, lost.reason) == (1, WORKER_LOST)
 
 
-def test_no_job_is_given_back_while_the_backend_is_away() -> None:
-    seen = b.observation(b.fleet(member("i-1", 3600, lease=7200), member("i-2", 3605)))
+@pytest.mark.parametrize("other", [75, 3605], ids=["for a quarter of the window", "for the whole of it"])
+def test_no_job_is_given_back_while_nobody_is_heard_of(other: float) -> None:
+    seen = b.observation(b.fleet(member("i-1", 3600, lease=7200), member("i-2", other)))
     assert plan(seen, 50).losses.requeue == ()
 
 
@@ -154,4 +165,22 @@ def test_no_job_is_given_back_while_the_backend_is_away() -> None:
 )
 def test_a_zombies_drain_is_looked_at_again(seen: float, age: float, lease: float | None, expected: Next) -> None:
     worker = member("i-1", seen, lease=lease, draining=True, drain=b.drain(ZOMBIE, age=age)).worker
-    assert look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=None, now=b.NOW).next is expected
+    verdict = look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=None, now=b.NOW, others_at=b.ago(1))
+    assert verdict.next is expected
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        pytest.param(149, Next.TERMINATE, id="another is heard of since the drain"),
+        pytest.param(150, Next.RELEASE, id="nobody is since: the backend may be away"),
+        pytest.param(449, Next.RELEASE, id="not even those who were heard of when it was drained"),
+        pytest.param(450, Next.TERMINATE, id="they were silent before: nothing is known of the backend"),
+        pytest.param(None, Next.TERMINATE, id="it is the only one"),
+    ],
+)
+def test_a_zombie_goes_only_while_the_backend_answers_somebody(others: float | None, expected: Next) -> None:
+    worker = member("i-1", 400, draining=True, drain=b.drain(ZOMBIE, age=150)).worker
+    heard = None if others is None else b.ago(others)
+    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=None, now=b.NOW, others_at=heard)
+    assert verdict.next is expected

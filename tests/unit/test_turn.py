@@ -25,7 +25,9 @@ def crew(count: int) -> tuple[Worker, ...]:
 
 def everything(count: int) -> Plan:
     """That many changes of each kind."""
-    one = FleetPlan("", "steady", "as it was", desired=3, suspend_az_rebalance=True)
+    one = FleetPlan(
+        "", "steady", "as it was", desired=3, suspend_az_rebalance=True, hold_launches=True, resume_launches=True
+    )
     fleets = tuple(
         replace(
             one,
@@ -50,7 +52,8 @@ def made(turn: Turn) -> dict[str, int]:
     several = ("undo", "restart", "zombies", "hooks", "overdue")
     counts |= {kind: sum(len(getattr(one, kind)) for one in plan.fleets) for kind in several}
     counts |= {kind: sum(getattr(one, kind) is not None for one in plan.fleets) for kind in ("desired", "scale_in")}
-    return counts | {"suspend_az_rebalance": sum(one.suspend_az_rebalance for one in plan.fleets)}
+    flags = ("suspend_az_rebalance", "hold_launches", "resume_launches")
+    return counts | {kind: sum(getattr(one, kind) for one in plan.fleets) for kind in flags}
 
 
 def test_every_change_that_a_plan_can_hold_has_its_bound() -> None:

@@ -20,6 +20,10 @@ WORKFLOWS_TAG = "fleet:workflows"
 TERMINATE_HOOK = "finish-jobs"
 """Name of the terminate lifecycle hook that every group has (stacks/gpu-fleet.yaml)."""
 
+HELD_LAUNCHES = ("Launch", "AddToLoadBalancer")
+"""Suspended together they are ours: a group without a load balancer has no use for the second, so that it tells an
+operator who has suspended Launch from us who have."""
+
 _GROUP = ("AutoScalingGroupName", "MinSize", "MaxSize", "DesiredCapacity", "ProcessName", "Key", "Value")
 _MEMBER = ("InstanceId", "LifecycleState")
 
@@ -49,6 +53,11 @@ class Group:
         """Pending and in service: whom the group itself counts against desired."""
         counted = (i for i in self.instances if i.lifecycle.startswith("Pending") or i.lifecycle == "InService")
         return frozenset(instance.id for instance in counted)
+
+    @property
+    def launches_held(self) -> bool:
+        """By `hold_launches`. An operator suspends Launch alone, or everything."""
+        return self.suspended.issuperset(HELD_LAUNCHES) and "Terminate" not in self.suspended
 
     @property
     def existing(self) -> int:
@@ -115,6 +124,13 @@ class AutoScaling:
     def suspend_az_rebalance(self, group: str) -> None:
         """Protection does not stop AZRebalance from launching extras."""
         self._client.suspend_processes(AutoScalingGroupName=group, ScalingProcesses=["AZRebalance"])
+
+    def hold_launches(self, group: str) -> None:
+        """A group launches for every instance that ends itself, at once and without being asked."""
+        self._client.suspend_processes(AutoScalingGroupName=group, ScalingProcesses=list(HELD_LAUNCHES))
+
+    def resume_launches(self, group: str) -> None:
+        self._client.resume_processes(AutoScalingGroupName=group, ScalingProcesses=list(HELD_LAUNCHES))
 
     def terminate(self, instance_id: str, *, decrement: bool) -> bool:
         """Terminate one instance of a group. False when the group does not know it any more.

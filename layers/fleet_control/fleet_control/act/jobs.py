@@ -49,34 +49,19 @@ WHERE id = %s AND status = 'leased' AND lease_token = %s
 """
 
 # One status a SELECT, each on its own stretch of the polling index: with OR between them the server goes through the
-# workflow's whole history.
-WAITING = """
-SELECT COALESCE(SUM(jobs), 0) AS waiting
+# workflow's whole history. An expired lease waits while an attempt is left; a live one is demand, whatever is left.
+BACKLOG = """
+SELECT COALESCE(SUM(waiting), 0) AS waiting, COALESCE(SUM(demand), 0) AS demand
 FROM (
-    SELECT COUNT(*) AS jobs
+    SELECT COUNT(*) AS waiting, COUNT(*) AS demand
     FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
     WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'queued'
       AND d.attempts < 3
     UNION ALL
-    SELECT COUNT(*)
+    SELECT SUM(d.attempts < 3 AND d.lease_expires_at <= UTC_TIMESTAMP()),
+           SUM(d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())
     FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
     WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'leased'
-      AND d.attempts < 3 AND d.lease_expires_at <= UTC_TIMESTAMP()
-) live
-"""
-
-DEMAND = """
-SELECT COALESCE(SUM(jobs), 0) AS demand
-FROM (
-    SELECT COUNT(*) AS jobs
-    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
-    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'queued'
-      AND d.attempts < 3
-    UNION ALL
-    SELECT COUNT(*)
-    FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
-    WHERE w.deleted_at IS NULL AND w.slug IN %(slugs)s AND d.provider = 'self_hosted' AND d.status = 'leased'
-      AND (d.attempts < 3 OR d.lease_expires_at > UTC_TIMESTAMP())
 ) live
 """
 
@@ -87,13 +72,16 @@ WHERE dispatch_id IN %s AND event = 'poll'
 GROUP BY dispatch_id
 """
 
-# The newest completions of the stage, whatever their workflow: bounded before anything is looked up. Of a later
-# attempt the duration has the wait after a requeue in it. A completion may be in the log twice.
+# The newest completions of the stage, whatever their workflow: bounded before anything is looked up. A duration counts
+# from the first lease, so that of a later attempt has the wait between in it; and a requeue takes its attempt back, so
+# that only the log tells which job was leased again. A completion may be in the log twice.
 DURATIONS = """
 SELECT DISTINCT d.id, d.workflow_id, d.duration_seconds
 FROM (SELECT dispatch_id FROM worker_audit_logs WHERE event = 'complete' ORDER BY id DESC LIMIT 500) recent
 JOIN ai_job_dispatches d ON d.id = recent.dispatch_id
+LEFT JOIN worker_audit_logs again ON again.dispatch_id = d.id AND again.event = 'requeued'
 WHERE d.workflow_id IN %s AND d.status = 'completed' AND d.attempts = 1 AND d.duration_seconds IS NOT NULL
+  AND again.id IS NULL
 """
 
 AUDIT = """
@@ -140,11 +128,14 @@ class Jobs:
 
     def waiting(self, slugs: tuple[str, ...]) -> int:
         """Jobs of these workflows that a worker could lease this moment."""
-        return int(self._database.query(WAITING, {"slugs": slugs})[0]["waiting"])
+        return int(self._backlog(slugs)["waiting"])
 
     def demand(self, slugs: tuple[str, ...]) -> int:
         """Jobs of these workflows that wait or are being worked on."""
-        return int(self._database.query(DEMAND, {"slugs": slugs})[0]["demand"])
+        return int(self._backlog(slugs)["demand"])
+
+    def _backlog(self, slugs: tuple[str, ...]) -> Row:
+        return self._database.query(BACKLOG, {"slugs": slugs})[0]
 
     def requeue(self, dispatch_id: int, token: str, reason: str, worker_row_id: int | None, worker_id: str) -> bool:
         """Make a job leasable again at no cost to its attempts. False when the lease is no longer this one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fleet_control.act.database import Database
@@ -25,6 +26,13 @@ WHERE w.registration_source = 'fleet' AND w.worker_id {which}
 
 FLEET_WORKERS = _WORKERS.format(which="LIKE %s")
 ONE_WORKER = _WORKERS.format(which="= %s")
+
+# The end of the index on last_seen_at: the first that is not the one itself.
+HEARD_BESIDE = """
+SELECT last_seen_at FROM comfy_ui_workers
+WHERE registration_source = 'fleet' AND worker_id <> %s AND last_seen_at IS NOT NULL
+ORDER BY last_seen_at DESC LIMIT 1
+"""
 
 LEASES_OF = """
 SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts
@@ -82,6 +90,11 @@ class Workers:
     def leases(self, instance_id: str) -> list[Row]:
         """What this worker holds, live or expired."""
         return self._database.query(LEASES_OF, (instance_id,))
+
+    def heard_beside(self, instance_id: str) -> datetime | None:
+        """When the backend last heard of any fleet worker but this one; None when there is no other."""
+        rows = self._database.query(HEARD_BESIDE, (instance_id,))
+        return rows[0]["last_seen_at"] if rows else None
 
     def registrations(self) -> list[Row]:
         """The newest registrations, newest first, at most MOST_REGISTRATIONS of them."""

@@ -20,6 +20,11 @@ class Breaker:
     is_open: bool = False
     probes: bool = False
 
+    @property
+    def holds(self) -> bool:
+        """Whether the group may not even launch for what ends itself."""
+        return self.launches == 0
+
     def within(self, existing: int, target: int) -> int:
         """The target, or what may exist at most."""
         return target if self.launches is None else min(target, existing + self.launches)
@@ -29,8 +34,8 @@ CLOSED = Breaker(None)
 
 
 def breaker(history: LaunchHistory, policy: Policy, booting: int, now: datetime) -> Breaker:
-    """Closed without a failure since the newest registration. From the first failure on no more are under way than
-    would open it; once open, one probe at a time. Nobody has to close it: a registration ends the row of failures.
+    """Closed without a failure since the launch of the newest that registered. From the first failure on no more are
+    under way than would open it; once open, one probe at a time. Nobody has to close it: a registration ends the row.
     """
     failed = history.failed_in_a_row
     if not failed:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from fleet_control.decide.breaker import FAILURES
 from fleet_control.decide.capacity import Capacity
@@ -17,6 +18,9 @@ UNSEEN_SECONDS = 60
 
 RETRY_GAP_SECONDS = 3600
 """A group that is refused tries again after seconds, later after minutes. A longer pause ended the blockade."""
+
+MOST_BOOTING = 10
+"""Fleets that merely boot whose launches one look reads: a second of calls at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +61,34 @@ class Registrations:
 
 
 def asks_for_history(fleet: Fleet, needs: Capacity) -> bool:
-    """Only a fleet that is short of what it asks for or needs, or has an instance that should have registered."""
-    return needs.existing < max(fleet.desired, needs.target) or needs.overdue > 0
+    """Only a fleet that is short of what it asks for or needs, waits for a registration, or may not launch by itself:
+    what ends itself while it boots is replaced by its group before anybody sees the fleet short."""
+    return _needs_history(fleet, needs) or _boots(needs)
+
+
+def asking(fleets: Sequence[Fleet], needs: Mapping[str, Capacity], now: datetime) -> frozenset[str]:
+    """Whose launches this look reads. Of those that merely boot no more than MOST_BOOTING, in an order that the
+    instant decides: reading costs a call each, and the breaker is in no hurry with an image that works as a rule."""
+    must = {fleet.name for fleet in fleets if _needs_history(fleet, needs[fleet.name])}
+    boot = {fleet.name for fleet in fleets if _boots(needs[fleet.name])} - must
+    turn = sorted(boot, key=lambda name: crc32(f"{name} {now.isoformat()}".encode()))
+    return frozenset(must | set(turn[:MOST_BOOTING]))
+
+
+def _needs_history(fleet: Fleet, needs: Capacity) -> bool:
+    return needs.existing < max(fleet.desired, needs.target) or needs.overdue > 0 or fleet.launches_held
+
+
+def _boots(needs: Capacity) -> bool:
+    return Standing.BOOTING in (needs.standing or {}).values()
 
 
 def history(
     launches: Sequence[Launch], fleet: Fleet, where: Mapping[str, Standing], registered: Registrations, now: datetime
 ) -> LaunchHistory:
     """`launches` newest first, as far back as they were read; `where` is the standing of the fleet's members."""
-    ours = {one.instance_id for one in launches} | {member.id for member in fleet.instances}
-    registered_at = max((at for name, at in registered.at.items() if name in ours), default=None)
     overdue = {name for name, standing in where.items() if standing is Standing.OVERDUE}
-    failures = sorted(_failures(launches, fleet, overdue, registered, registered_at))
+    failures = sorted(_failures(launches, fleet, overdue, registered))
     refused = _refused(launches, now)
     return LaunchHistory(
         failed_in_a_row=len(failures),
@@ -77,24 +97,21 @@ def history(
         blocked_since=refused[-1].at if refused else None,
         attempted_at=launches[0].at if launches else None,
         unseen=_unseen(launches, {member.id for member in fleet.instances}, now),
-        registered_at=registered_at,
     )
 
 
 def _failures(
-    launches: Iterable[Launch],
-    fleet: Fleet,
-    overdue: set[str],
-    registered: Registrations,
-    registered_at: datetime | None,
+    launches: Sequence[Launch], fleet: Fleet, overdue: set[str], registered: Registrations
 ) -> Iterable[datetime]:
-    """When each failed. A registration proves the image for whatever was launched before it."""
+    """When each failed. A registration excuses whatever was launched no later than the instance itself, however late
+    it comes: of an image that was shipped after its launch it tells nothing."""
     deadline = timedelta(seconds=fleet.policy.launch_deadline_seconds)
-    since = max((at for at in (registered_at, registered.complete_since) if at is not None), default=None)
+    proven = [one.at for one in launches if one.instance_id in registered.at]
+    since = max([*proven, *([registered.complete_since] if registered.complete_since else [])], default=None)
     for one in launches:
         if since is not None and one.at <= since:
             return
-        if one.instance_id is None or one.instance_id in registered.at:
+        if one.instance_id is None:
             continue
         if one.instance_id in overdue:
             yield one.at + deadline

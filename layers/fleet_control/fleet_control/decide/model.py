@@ -191,7 +191,7 @@ class LaunchHistory:
     """
 
     failed_in_a_row: int = 0
-    """Instances overdue, or gone other than by Spot, that never registered: since the newest registration."""
+    """Instances overdue, or gone other than by Spot, that never registered: launched since the newest that did."""
     opened_at: datetime | None = None
     """When so many had failed that the breaker opened; None while it is closed."""
     refused: FailedLaunch | None = None
@@ -201,8 +201,6 @@ class LaunchHistory:
     attempted_at: datetime | None = None
     unseen: int = 0
     """Launches under way that had not begun when the group was read: the activities are read after it."""
-    registered_at: datetime | None = None
-    """The fleet's newest registration, as far back as the history was read."""
     unread: str = ""
     """Why the history could not be read; empty when it was, or did not matter."""
 
@@ -220,6 +218,8 @@ class Fleet:
     oldest_waiting_at: datetime | None = None
     last_job_at: datetime | None = None
     az_rebalance_runs: bool = False
+    launches_held: bool = False
+    """Its breaker keeps the group from launching by itself."""
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
     launches: LaunchHistory = LaunchHistory()

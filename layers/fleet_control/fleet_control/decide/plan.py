@@ -31,6 +31,8 @@ class FleetPlan:
     scale_in: ScaleIn | None = None
     restart: tuple[Worker, ...] = ()
     suspend_az_rebalance: bool = False
+    hold_launches: bool = False
+    resume_launches: bool = False
     hooks: tuple[Answer, ...] = ()
     zombies: tuple[Worker, ...] = ()
     overdue: tuple[Overdue, ...] = ()
@@ -59,7 +61,7 @@ def plan(observation: Observation, worker_limit: int) -> Plan:
     blind = [fleet for fleet in observation.fleets if fleet.launches.unread]
     held += [_hold(fleet, fleet.launches.unread, {}, observation) for fleet in blind]
     return Plan(
-        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation))
+        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation, heard))
     )
 
 
@@ -94,8 +96,9 @@ def _can_be_judged(worker: Worker, fleet: Fleet | HeldFleet) -> bool:
 
 def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observation, heard: Silence) -> FleetPlan:
     now, running = observation.now, observation.scale_ins_running
-    going, dead = choose(fleet, needs, now), zombies(fleet, heard)
-    late = () if quiet(heard, fleet.policy, now) else overdue(fleet, needs, granted, running, now)
+    going, unheard = choose(fleet, needs, now), quiet(heard, fleet.policy, now)
+    dead = () if unheard else zombies(fleet, heard)
+    late = () if unheard else overdue(fleet, needs, granted, running, now)
     blocked = _blocked_seconds(fleet, needs, now)
     return FleetPlan(
         fleet=fleet.name,
@@ -106,6 +109,8 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
         scale_in=going if going.worker is not None else None,
         restart=abandoned_drains(fleet, needs.undo, running, now),
         suspend_az_rebalance=fleet.az_rebalance_runs,
+        hold_launches=needs.breaker.holds and not fleet.launches_held,
+        resume_launches=fleet.launches_held and not needs.breaker.holds,
         hooks=answers(fleet, now),
         zombies=dead,
         overdue=late,
@@ -164,6 +169,8 @@ def _reason(fleet: Fleet, needs: Capacity, granted: int, going: ScaleIn) -> str:
 def _launches(fleet: Fleet, needs: Capacity, blocked: float | None) -> str:
     """What stands in the way of a launch, in AWS's words and ours."""
     told = f"; {needs.breaker.reason}" if needs.breaker.reason else ""
+    if needs.breaker.holds:
+        told += ", and its group launches nothing by itself"
     refused = fleet.launches.refused
     if blocked is not None and refused is not None:
         told += f"; capacity blocked for {blocked:.0f} s: {advice(refused.code)} ({refused.message})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fleet_control.decide.model import AMI_ROLLOUT, REBALANCE, ZOMBIE, Drain, Worker
@@ -36,8 +36,10 @@ def look(
     limit_seconds: float,
     polled_at: datetime | None,
     now: datetime,
+    others_at: datetime | None = None,
 ) -> Verdict:
-    """`waiting` are the fleet's jobs that could be leased this moment; `polled_at` is what the last look saw."""
+    """`waiting` are the fleet's jobs that could be leased this moment; `polled_at` is what the last look saw;
+    `others_at` is when the backend last heard of any other worker of the stage."""
     gone = _not_ours(worker, drain_id)
     if gone is not None or worker is None or worker.drain is None:
         return Verdict(Next.DONE, gone or "no drain")
@@ -46,7 +48,7 @@ def look(
     if worker.drain.reason == REBALANCE:
         return _replaced(worker, worker.drain, limit_seconds, polled_at, now)
     if worker.drain.reason == ZOMBIE:
-        return _silent(worker, worker.drain, limit_seconds, now)
+        return _silent(worker, worker.drain, limit_seconds, others_at, now)
     stays = _stays(worker, worker.drain, waiting, now)
     if stays is not None:
         return Verdict(Next.RELEASE, stays)
@@ -85,20 +87,38 @@ def _replaced(worker: Worker, drain: Drain, limit: float, polled_at: datetime | 
     return Verdict(Next.WAIT, "it ends its last job", rest=min(age, limit / 2))
 
 
-def _silent(worker: Worker, drain: Drain, limit: float, now: datetime) -> Verdict:
-    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does."""
+def _silent(worker: Worker, drain: Drain, limit: float, others_at: datetime | None, now: datetime) -> Verdict:
+    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does. So does the silence of those
+    who were heard until its drain and never since: then the backend has gone away."""
     if worker.holds_live_lease(now) or (worker.seen_at is not None and worker.seen_at > drain.at):
         return Verdict(Next.RELEASE, "it lives")
     if seconds_since(drain.at, now) >= limit:
+        if _fell_silent(others_at, drain.at, limit):
+            return Verdict(Next.RELEASE, UNHEARD)
         return Verdict(Next.TERMINATE, f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease")
     return Verdict(Next.WAIT, "a last chance to be heard of")
 
 
-def look_overdue(registered: bool, since: datetime, limit_seconds: float, now: datetime) -> Verdict:
+LATELY_SECONDS = 300
+"""Longer than a stage is unheard of while somebody is still found silent or overdue (`quiet`, decide/silence.py)."""
+UNHEARD = "nobody else has been heard of since: the backend may be away"
+
+
+def _fell_silent(others_at: datetime | None, since: datetime, limit: float) -> bool:
+    """The others were heard of until about then and never after. Who was silent long before tells nothing."""
+    lately = timedelta(seconds=max(limit, LATELY_SECONDS))
+    return others_at is not None and since - lately < others_at <= since
+
+
+def look_overdue(
+    registered: bool, since: datetime, limit_seconds: float, now: datetime, others_at: datetime | None = None
+) -> Verdict:
     """An instance that had not registered by its deadline: looked at again before it goes."""
     if registered:
         return Verdict(Next.DONE, "it has registered")
     if seconds_since(since, now) >= limit_seconds:
+        if _fell_silent(others_at, since, limit_seconds):
+            return Verdict(Next.DONE, UNHEARD)
         return Verdict(Next.TERMINATE, "it has not registered")
     return Verdict(Next.WAIT, "a last chance to register")
 

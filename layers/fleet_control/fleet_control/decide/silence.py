@@ -13,6 +13,9 @@ TOGETHER = 0.25
 """Workers whose last signs lie within this part of the silent window fell silent together: idle ones poll every 3 s,
 busy ones say so every 30 s, and the window is 300 s."""
 
+NAMED = 10
+"""Of the silent in the reason: an operator has to find them, not to read a book."""
+
 
 @dataclass(frozen=True, slots=True)
 class Silence:
@@ -35,9 +38,11 @@ class Silence:
 
     @property
     def reason(self) -> str:
+        names = ", ".join(sorted(worker.instance_id for worker, policy in self.silent)[:NAMED])
         return (
             f"the backend seems away: {self.unexplained} of {self.workers} workers have been silent too long, "
-            f"and none was seen since {self.newest}; capacity stays as it is"
+            f"and none was seen since {self.newest}; capacity stays as it is. "
+            f"If it answers, they have died: terminate {names} by hand"
         )
 
     def is_zombie(self, worker: Worker) -> bool:
@@ -60,7 +65,8 @@ def silence(observation: Observation) -> Silence:
 
 
 def quiet(found: Silence, policy: Policy, now: datetime) -> bool:
-    """Nobody was seen for so long that an instance may be unable to register. Not yet a reason to hold."""
+    """Nobody was seen for so long that the backend may be away: who is silent may be unable to poll, and who boots to
+    register. Not yet a reason to hold: workers that are silent while they work are quiet, too."""
     return found.workers >= 2 and seconds_since(found.newest, now) >= policy.silent_seconds * TOGETHER
 
 
@@ -70,11 +76,12 @@ def zombies(fleet: Fleet, found: Silence) -> tuple[Worker, ...]:
     return tuple(worker for worker in members if not worker.draining and found.is_zombie(worker))
 
 
-def timed_out(observation: Observation) -> tuple[Lease, ...]:
-    """Live leases of workers that nobody has seen for longer than any job takes."""
+def timed_out(observation: Observation, found: Silence) -> tuple[Lease, ...]:
+    """Live leases of workers that nobody has seen for longer than any job takes, while others are seen."""
     return tuple(
         lease
         for fleet in observation.fleets
+        if not quiet(found, fleet.policy, observation.now)
         for worker in _expected(fleet)
         if is_lost(worker, fleet.policy, observation.now)
         for lease in worker.leases

@@ -26,6 +26,8 @@ MOST: Mapping[str, int] = MappingProxyType(
         "scale_in": 20,  # 4 statements and a call
         "restart": 20,  # a call
         "suspend_az_rebalance": 10,  # a call, once in the life of a group
+        "hold_launches": 10,  # a call
+        "resume_launches": 10,  # a call
         "hooks": 20,  # 4 statements, 4 more for each job given back, and a call
         "zombies": 10,  # 4 statements and a call
         "overdue": 10,  # a call

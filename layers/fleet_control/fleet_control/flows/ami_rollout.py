@@ -55,14 +55,16 @@ def receive(ports: Ports, event: ImageChange) -> dict[str, object]:
 
 
 def survey(ports: Ports) -> dict[str, object]:
-    """Start what is due: an event may be lost and an execution die, the instances still tell. Raises Hold."""
+    """Start what is due: an event may be lost and an execution die, the instances still tell. A group without any has
+    nothing to tell and costs no call. Raises Hold."""
     groups = {group.name: group for group in ports.groups.groups()}
     policies = {name: policy for name, policy in _policies(ports, groups).items() if isinstance(policy, Policy)}
-    images = ports.images.wanted([_slug(ports, name) for name in policies])
-    launched = _by_group(ports.images.launched(policies))
+    manned = {name: policy for name, policy in policies.items() if groups[name].instances}
+    images = ports.images.wanted([_slug(ports, name) for name in manned])
+    launched = _by_group(ports.images.launched(manned))
     due = [
         (name, policy, images[_slug(ports, name)])
-        for name, policy in policies.items()
+        for name, policy in manned.items()
         if _slug(ports, name) in images and _outdated(groups[name], launched.get(name, ()), images[_slug(ports, name)])
     ]
     taken = (ports.machine.running() | ports.machine.failed()) if due else frozenset()

@@ -12,7 +12,7 @@ from fleet_control.act.ec2 import Ec2Instance
 from fleet_control.act.jobs import Row
 from fleet_control.act.workers import MOST_REGISTRATIONS
 from fleet_control.decide.capacity import capacity
-from fleet_control.decide.launches import Ended, Launch, Registrations, asks_for_history, history
+from fleet_control.decide.launches import Ended, Launch, Registrations, asking, history
 from fleet_control.decide.model import Fleet, LaunchHistory
 from fleet_control.errors import Blind
 
@@ -35,10 +35,10 @@ def with_launches(
     """One call for each fleet that asks, and one statement for all of them. A fleet whose activities cannot be read
     launches nothing until they can; the others go on."""
     needs = {fleet.name: capacity(fleet, now) for fleet in fleets}
-    asking = [fleet.name for fleet in fleets if asks_for_history(fleet, needs[fleet.name])]
-    if not asking:
+    names = sorted(asking(fleets, needs, now))
+    if not names:
         return fleets
-    found = {name: _launches(groups, name, machines) for name in asking}
+    found = {name: _launches(groups, name, machines) for name in names}
     # After the activities: who had not registered when its launch was read may have by now, never the reverse.
     known = _registrations(workers.registrations(), fleets)
 

@@ -14,6 +14,9 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 BelowPickUp = Annotated[float, Field(gt=0, le=80)]
 """A drain without an execution is picked up after 90 s; one that is on its way must have been looked at by then."""
+BelowHookLife = Annotated[float, Field(gt=0, le=14_400)]
+"""A group waits for its terminate hook a hundred times the hook's time-out of 150 s at most, whatever heartbeats say:
+a job that may run longer would go with its instance, by surprise."""
 
 
 class _Tags(BaseModel):
@@ -31,7 +34,7 @@ class _Tags(BaseModel):
     drain_look_seconds: BelowPickUp = 3
     drain_limit_seconds: BelowPickUp = 60
     probe_seconds: Seconds = 600
-    job_timeout_seconds: Seconds = 3600
+    job_timeout_seconds: BelowHookLife = 3600
     notice_seconds: Seconds = 120
     end_margin_seconds: Seconds = 15
 

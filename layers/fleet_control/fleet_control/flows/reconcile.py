@@ -137,8 +137,12 @@ def _change(ports: Ports, fleet: Fleet | HeldFleet, fleet_plan: FleetPlan, obser
     for worker in fleet_plan.undo:
         if worker.drain is not None:
             ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
+    if fleet_plan.hold_launches:
+        ports.groups.hold_launches(fleet.name)
     if fleet_plan.desired is not None and isinstance(fleet, Fleet):
         _set_desired(ports.groups, fleet, fleet_plan.desired, bounded=fleet_plan.bounded)
+    if fleet_plan.resume_launches:
+        ports.groups.resume_launches(fleet.name)
     going = fleet_plan.scale_in
     if going is not None and going.worker is not None:
         down.begin(going.worker, going.reason)
@@ -208,6 +212,8 @@ def _record(recorder: Recorder, fleet_plan: FleetPlan, trigger: str) -> None:
         scale_in=fleet_plan.scale_in.worker.instance_id if fleet_plan.scale_in and fleet_plan.scale_in.worker else None,
         restart=[worker.instance_id for worker in fleet_plan.restart],
         suspend_az_rebalance=fleet_plan.suspend_az_rebalance,
+        hold_launches=fleet_plan.hold_launches,
+        resume_launches=fleet_plan.resume_launches,
         zombies=[worker.instance_id for worker in fleet_plan.zombies],
         overdue=[late.instance_id for late in fleet_plan.overdue],
         hooks={a.instance_id: f"{'continue' if a.goes else 'wait'}: {a.reason}" for a in fleet_plan.hooks},

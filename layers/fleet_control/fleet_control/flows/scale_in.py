@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 
 from fleet_control.act.asg import AutoScaling
@@ -10,7 +11,7 @@ from fleet_control.act.database import Database
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.workers import Workers
 from fleet_control.decide import scale_in as decide
-from fleet_control.decide.model import Worker
+from fleet_control.decide.model import ZOMBIE, Worker
 from fleet_control.errors import LockBusy
 from fleet_control.flows import rows
 from fleet_control.messages.tasks import DrainOnItsWay, OverdueOnItsWay, ScaleInTask
@@ -44,6 +45,7 @@ def _drained(ports: Ports, task: ScaleInTask, drain: DrainOnItsWay) -> dict[str,
         limit_seconds=drain.limit_seconds,
         polled_at=drain.polled_at,
         now=now,
+        others_at=_others_at(ports, worker),
     )
     if task.step == "release":
         verdict = _release(ports, drain, worker)
@@ -60,6 +62,13 @@ def _worker(ports: Ports, instance_id: str) -> Worker | None:
     if row is None:
         return None
     return rows.worker(row, [rows.lease(found, {}) for found in ports.workers.leases(instance_id)])
+
+
+def _others_at(ports: Ports, worker: Worker | None) -> datetime | None:
+    """Asked for a zombie alone: all other drains are of workers that have been heard of."""
+    if worker is None or worker.drain is None or worker.drain.reason != ZOMBIE:
+        return None
+    return ports.workers.heard_beside(worker.instance_id)
 
 
 def _terminate(ports: Ports, going: DrainOnItsWay, worker: Worker) -> decide.Verdict:
@@ -98,7 +107,8 @@ def _terminated(ports: Ports, name: str, instance_id: str, *, keep_desired: bool
 def _overdue(ports: Ports, task: ScaleInTask, late: OverdueOnItsWay) -> dict[str, object]:
     """The same steps for an instance without a worker: there is nothing to drain, and nothing to release."""
     registered = ports.workers.one(late.instance_id) is not None
-    verdict = decide.look_overdue(registered, late.since, late.limit_seconds, ports.jobs.now())
+    others_at = ports.workers.heard_beside(late.instance_id)
+    verdict = decide.look_overdue(registered, late.since, late.limit_seconds, ports.jobs.now(), others_at)
     if task.step == "release":
         verdict = decide.Verdict(decide.Next.DONE, "left to the next look")
     elif task.step == "terminate" and verdict.next is decide.Next.TERMINATE:

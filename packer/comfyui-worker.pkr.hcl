@@ -12,9 +12,10 @@ packer {
 }
 
 locals {
-  # versions.sh is the only place where versions stand; its lines are NAME=value.
+  # versions.sh is the only place where versions stand; its lines are NAME=value. Packer reads it from this folder,
+  # wherever it is started; with path.root before the name it would look for packer/packer/versions.sh.
   versions = {
-    for line in compact(split("\n", file("${path.root}/versions.sh"))) :
+    for line in compact(split("\n", file("versions.sh"))) :
     split("=", line)[0] => trim(split("=", line)[1], "\"")
     if can(regex("^[A-Z][A-Z0-9_]*=", line))
   }

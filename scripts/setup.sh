@@ -64,10 +64,11 @@ mkdir -p build/tmp
 if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mariadbd >/dev/null; then
   apt_install mariadb-server-core "MariaDB server (only its program; no service is started)"
 fi
-# Elsewhere the tests of the backend's images skip themselves: these two packages would start services.
+# Elsewhere the tests of the images skip themselves where these are missing: two of the packages would start services.
 if [ "${CI:-}" = true ]; then
   PATH=$PATH:/usr/sbin command -v nginx >/dev/null || apt_install nginx-light "nginx, for the tests of the backend's images"
   compgen -G '/usr/sbin/php-fpm*' >/dev/null || apt_install php-fpm "php-fpm, for the tests of the backend's images"
+  scripts/packer.sh >/dev/null || apt_install packer "Packer, for the tests of the machine image"
 fi
 if [ "$(cat $stamp 2>/dev/null)" != "$(checksum)" ]; then
   make_venv

@@ -8,7 +8,7 @@ if [[ $installed != "$CLOUDWATCH_AGENT_VERSION"* ]]; then
   package=$(mktemp --suffix=.deb)
   trap 'rm -f "$package"' EXIT
   curl --fail --silent --show-error --location --retry 5 --output "$package" \
-    "https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/$CLOUDWATCH_AGENT_VERSION/amazon-cloudwatch-agent.deb"
+    "$CLOUDWATCH_AGENT_ARCHIVE/$CLOUDWATCH_AGENT_VERSION/amazon-cloudwatch-agent.deb"
   echo "$CLOUDWATCH_AGENT_SHA256  $package" | sha256sum --check --quiet
   dpkg --install "$package" >/dev/null
 fi

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 here=$PWD/packer
 # shellcheck source=packer/versions.sh
 . packer/versions.sh
+# shellcheck source=packer/test/trial.sh
+. packer/test/trial.sh
 
 if [ "${1:-}" != inside ]; then
   [ "$(id -u)" -eq 0 ] || exec sudo -E "$0"
@@ -61,73 +63,75 @@ upload() {
 
 step() { inside bash "/home/ubuntu/image/scripts/$1" "${@:2}"; }
 
+# What a step finds in its own copy of versions.sh.
+in_there() { sed -i "s|^$1=.*|$1=$2|" "$root/home/ubuntu/image/versions.sh"; }
+
 reachable() { curl --silent --head --fail --location --max-time 20 --output /dev/null "$1"; }
 
-# Where ComfyUI's repository cannot be reached, one commit of a program that has its files' names.
-stand_in_comfyui() {
-  local stand_in=$root/srv/comfyui
-  mkdir -p "$stand_in/models/checkpoints"
-  printf '__version__ = "%s"\n' "$COMFYUI_VERSION" >"$stand_in/comfyui_version.py"
-  touch "$stand_in/main.py" "$stand_in/models/checkpoints/put_checkpoints_here"
+# Where ComfyUI's repository cannot be reached: one commit of a program that has its files' names, fetched by git as well.
+offer_another_comfyui() {
+  local other=$root/srv/comfyui
+  mkdir -p "$other/models/checkpoints"
+  printf '__version__ = "%s"\n' "$COMFYUI_VERSION" >"$other/comfyui_version.py"
+  touch "$other/main.py" "$other/models/checkpoints/put_checkpoints_here"
+  cp "$here/comfyui/requirements.in" "$other/requirements.txt"
   inside apt-get install -y -qq --no-install-recommends git ca-certificates >/dev/null
   inside git -C /srv/comfyui init --quiet
   inside git -C /srv/comfyui add .
-  inside git -C /srv/comfyui -c user.name=test -c user.email=test@example.invalid commit --quiet --message stand-in
-  inside git config --system "url.file:///srv/comfyui.insteadOf" "$COMFYUI_REPOSITORY"
-  sed -i "s/^COMFYUI_COMMIT=.*/COMFYUI_COMMIT=$(inside git -C /srv/comfyui rev-parse HEAD)/" "$root/home/ubuntu/image/versions.sh"
+  inside git -C /srv/comfyui -c user.name=test -c user.email=test@example.invalid commit --quiet --message other
+  in_there COMFYUI_REPOSITORY file:///srv/comfyui
+  in_there COMFYUI_COMMIT "$(inside git -C /srv/comfyui rev-parse HEAD)"
 }
 
-# Where the agent's package cannot be reached, one that has its name, version and unit.
-stand_in_agent() {
-  local tree=$root/srv/agent
-  mkdir -p "$tree/DEBIAN" "$tree/usr/lib/systemd/system"
-  printf 'Package: amazon-cloudwatch-agent\nVersion: %s\nArchitecture: amd64\nMaintainer: test\nDescription: stand-in\n' \
+# Where the agent's archive cannot be reached: a package of its name, version and unit, fetched and checked like it.
+offer_another_agent() {
+  local tree=$root/srv/agent archive=$root/srv/archive/$CLOUDWATCH_AGENT_VERSION
+  mkdir -p "$tree/DEBIAN" "$tree/usr/lib/systemd/system" "$archive"
+  printf 'Package: amazon-cloudwatch-agent\nVersion: %s\nArchitecture: amd64\nMaintainer: test\nDescription: a substitute\n' \
     "$CLOUDWATCH_AGENT_VERSION" >"$tree/DEBIAN/control"
-  printf '[Unit]\nDescription=stand-in\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n' \
+  printf '[Unit]\nDescription=a substitute\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n' \
     >"$tree/usr/lib/systemd/system/amazon-cloudwatch-agent.service"
-  inside dpkg-deb --build /srv/agent /srv/agent.deb >/dev/null
-  inside dpkg --install /srv/agent.deb >/dev/null
+  inside dpkg-deb --build /srv/agent "/srv/archive/$CLOUDWATCH_AGENT_VERSION/amazon-cloudwatch-agent.deb" >/dev/null
+  in_there CLOUDWATCH_AGENT_ARCHIVE file:///srv/archive
+  in_there CLOUDWATCH_AGENT_SHA256 "$(sha256sum "$archive/amazon-cloudwatch-agent.deb" | cut -d ' ' -f 1)"
+}
+
+# Judged by what is there in the end, not by what was meant.
+substitute_in() {
+  case $1 in
+    install-comfyui.sh) [ "$(git -c safe.directory='*' -C "$root/opt/comfyui/app" rev-parse HEAD)" = "$COMFYUI_COMMIT" ] || echo "ComfyUI's source" ;;
+    install-cloudwatch-agent.sh) [ -x "$root/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent" ] || echo "the CloudWatch agent's package" ;;
+  esac
 }
 
 # The driver's packages: are they there in this version, and do they go together? Nothing is installed but the program
 # that ComfyUI's unit names, which needs no driver.
-simulate_driver() {
+simulate() {
+  [ "$1" = install-nvidia-drivers.sh ]
   inside apt-get install -y -qq --no-install-recommends nvidia-modprobe >/dev/null
   inside apt-get install --simulate -qq --no-install-recommends \
     "nvidia-headless-$NVIDIA_BRANCH-open=$NVIDIA_PACKAGE_VERSION" "nvidia-dkms-$NVIDIA_BRANCH-open=$NVIDIA_PACKAGE_VERSION" \
-    "nvidia-utils-$NVIDIA_BRANCH=$NVIDIA_PACKAGE_VERSION" nvidia-modprobe | grep -c '^Inst'
+    "nvidia-utils-$NVIDIA_BRANCH=$NVIDIA_PACKAGE_VERSION" nvidia-modprobe | grep '^Inst' >"$work/driver.txt"
+  say "$1: $(wc -l <"$work/driver.txt") packages would be installed"
 }
 
-run_steps() {
-  local name how why
-  while read -r name how why; do
-    case $how in
-      runs)
-        if [ "$name" = self-test.sh ]; then
-          step self-test.sh --without-gpu
-        else
-          SECONDS=0
-          step "$name"
-          # The last one takes these files away, and itself.
-          [ "$name" = clean-up.sh ] || step "$name"
-          say "$name: $SECONDS s"
-        fi ;;
-      simulated) say "$name: $(simulate_driver) packages would be installed; the rest is not run ($why)" ;;
-      not-run) say "$name: not run ($why)" ;;
-    esac
-  done < <(grep -v '^#' packer/test/steps)
+# The last one takes these files away, and itself; the others are done twice.
+run_step() {
+  SECONDS=0
+  case $1 in
+    self-test.sh) step self-test.sh --without-gpu ;;
+    clean-up.sh) step clean-up.sh ;;
+    *) step "$1" && step "$1" ;;
+  esac && say "$1: $SECONDS s"
 }
 
 mkdir -p "$work"
 make_root
 prepare
-if ! reachable "$COMFYUI_REPOSITORY"; then
-  say "ComfyUI's repository cannot be reached from here: a stand-in's commit takes its place"
-  stand_in_comfyui
-fi
-if ! reachable "https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/amd64/$CLOUDWATCH_AGENT_VERSION/amazon-cloudwatch-agent.deb"; then
-  say "the CloudWatch agent's package cannot be reached from here: a stand-in takes its place"
-  stand_in_agent
-fi
-run_steps
-say "done"
+reachable "$COMFYUI_REPOSITORY" || offer_another_comfyui
+reachable "$CLOUDWATCH_AGENT_ARCHIVE/$CLOUDWATCH_AGENT_VERSION/amazon-cloudwatch-agent.deb" || offer_another_agent
+go_through packer/test/steps "$work/report"
+say "what was done:"
+cat "$work/report"
+judge packer/test/steps "$work/report"
+say "done, as packer/test/steps says"

@@ -16,7 +16,10 @@ task=$(aws ecs run-task --cluster "bp-$stage" --task-definition "$definition" --
 [ "$task" != None ] || { echo "migrate: ECS has started no task" >&2; exit 1; }
 echo "migrate: $task"
 
-aws ecs wait tasks-stopped --cluster "bp-$stage" --tasks "$task"
+# Each wait gives up after ten minutes; the job does after thirty.
+for _ in 1 2 3; do
+  aws ecs wait tasks-stopped --cluster "bp-$stage" --tasks "$task" && break
+done
 code=$(aws ecs describe-tasks --cluster "bp-$stage" --tasks "$task" --query 'tasks[0].containers[?name==`php-fpm`]|[0].exitCode' --output text)
 if [ "$code" != 0 ]; then
   aws ecs describe-tasks --cluster "bp-$stage" --tasks "$task" --query 'tasks[0].stoppedReason' --output text >&2

@@ -52,16 +52,6 @@ def test_every_script_is_run_in_the_order_that_the_trial_run_has() -> None:
     assert set(run_scripts()) == there
 
 
-def test_the_trial_leaves_out_driver_cuda_and_models_and_nothing_else() -> None:
-    steps = [line.split() for line in (hcl.PACKER / "test/steps").read_text().splitlines() if not line.startswith("#")]
-    assert {name: rest for name, *rest in steps if rest != ["runs"]} == {
-        "install-nvidia-drivers.sh": ["simulated", "driver"],
-        "check-nvidia-drivers.sh": ["not-run", "driver"],
-        "install-pytorch.sh": ["not-run", "CUDA"],
-        "sync-models.sh": ["not-run", "models"],
-    }
-
-
 def test_the_driver_is_tried_after_a_reboot_that_follows_its_installation() -> None:
     texts = [" ".join(hcl.strings(block.get("inline", []))) for _, block in hcl.provisioners()]
     positions = [

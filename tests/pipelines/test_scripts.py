@@ -80,13 +80,20 @@ def test_a_release_that_was_rolled_back_is_a_failure(desk: Desk) -> None:
 
 # ---- Migrations --------------------------------------------------------------------------------------------
 def migrate(
-    desk: Desk, code: str = "0", task: str = "arn:task/1", grants: str = "None", stage: str = "staging"
+    desk: Desk,
+    *,
+    code: str = "0",
+    task: str = "arn:task/1",
+    grants: str = "None",
+    stage: str = "staging",
+    wait: str = "true",
 ) -> subprocess.CompletedProcess[str]:
     network = '{"awsvpcConfiguration": {"subnets": ["subnet-1"]}}'
     aws(
         desk,
         describe_services=f"if [[ $* == *networkConfiguration* ]]; then echo '{network}'; else echo arn:def/7; fi",
         run_task=f"echo {task}",
+        wait=wait,
         describe_tasks=f"if [[ $* == *exitCode* ]]; then echo {code}; else echo 'Essential container exited'; fi",
         invoke=f'echo {grants}; echo "the answer" > "${{!#}}"',
     )
@@ -100,6 +107,14 @@ def test_migrations_are_one_task_of_the_services_own_definition_and_network(desk
     assert '--network-configuration {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}' in call
     overrides = json.loads(call.split("--overrides ")[1].split(" --started-by")[0])
     assert overrides["containerOverrides"] == [{"name": "php-fpm", "command": ["php", "artisan", "migrate", "--force"]}]
+
+
+def test_a_migration_of_more_than_ten_minutes_is_waited_for(desk: Desk, tmp_path: Path) -> None:
+    """The command line's wait gives up after 100 looks, 6 s apart, while the task runs on."""
+    count = tmp_path / "waits"
+    wait = f"echo >> {count}; [ $(wc -l < {count}) -ge 2 ] || exit 255"
+    assert migrate(desk, wait=wait).returncode == 0
+    assert len(count.read_text().splitlines()) == 2
 
 
 def test_new_tables_are_granted_after_the_migration(desk: Desk) -> None:

@@ -196,3 +196,10 @@ def test_the_image_that_is_baked_may_replace_no_other_stages() -> None:
     ending = [s for s in statements if {"ec2:TerminateInstances", "ec2:DeregisterImage"} & set(s["Action"])]
     assert len(ending) == 2
     assert all("Condition" in statement for statement in ending)
+
+
+def test_the_packer_that_judges_the_template_is_the_one_that_bakes() -> None:
+    steps = [step for name in ("ci", "build-ami") for job in read(name)["jobs"].values() for step in job["steps"]]
+    used = [(step["uses"], step["with"]["version"]) for step in steps if "setup-packer" in step.get("uses", "")]
+    assert len(used) == 2
+    assert len(set(used)) == 1

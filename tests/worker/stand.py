@@ -66,10 +66,12 @@ class Stand:
             self.storage.payloads[number] = payload
         return self.backend.submit(SLUG, tenant="acme", tenant_job_id=number)
 
-    def start(self, name: str = "i-1", **settings: str) -> subprocess.Popen[bytes]:
-        """A worker process, or the next one on the same disk."""
+    def start(self, name: str = "i-1", largest_file: int = 0, **settings: str) -> subprocess.Popen[bytes]:
+        """A worker process, or the next one on the same disk; no file may grow beyond so many bytes, if any."""
         environment = self.environment(name) | settings
         command = [sys.executable, "-m", "comfyui_worker"]
+        if largest_file:
+            command = ["/bin/sh", "-c", f'ulimit -f {largest_file // 512}; exec "$@"', "sh", *command]
         self.processes[name] = processes.spawn(command, env=environment, cwd=ROOT, log=self.log(name))
         return self.processes[name]
 

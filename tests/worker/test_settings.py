@@ -38,6 +38,7 @@ def test_what_user_data_writes_is_what_the_worker_reads() -> None:
         ("MAX_CONCURRENCY", "2"),
         ("CACHE_MAX_BYTES", "20GB"),
         ("FLEET_SECRET", ""),
+        ("FLEET_SECRET", "two\nlines"),
         ("WORKER_ID", "  "),
     ],
 )

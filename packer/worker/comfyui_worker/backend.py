@@ -12,6 +12,8 @@ from comfyui_worker.jobs import Job, Lease
 
 TIMEOUT = (5.0, 70.0)
 """Connect and read: a poll may wait up to 50 s for a row's lock, and its answer must not be lost to us."""
+BEAT = (5.0, 8.0)
+"""Of a heartbeat: whoever waits for one cannot give the job back 10 s before the end; it is soon told again."""
 PROVIDERS = ("self_hosted",)
 MESSAGE_LENGTH = 300
 
@@ -40,7 +42,9 @@ class Backend:
         """The worker's token, which the backend shows once; it is used from now on."""
         body = {"worker_id": self._worker_id, "display_name": name, "capabilities": dict(capabilities),
                 "max_concurrency": max_concurrency, "workflow_slugs": list(slugs)}  # fmt: skip
-        data = self._post("register", body, {"X-Fleet-Secret": secret})
+        data = self._post("register", body, {"X-Fleet-Secret": secret.encode()})
+        if not data.get("token"):
+            raise AwayError("register: an answer without a token")
         self.token = str(data["token"])
         return self.token
 
@@ -49,10 +53,13 @@ class Backend:
         body = {"worker_id": self._worker_id, "current_load": 0, "max_concurrency": max_concurrency,
                 "capabilities": dict(capabilities), "providers": list(PROVIDERS)}  # fmt: skip
         job = self._call("poll", body).get("job")
-        return Job.read(job) if job else None
+        try:
+            return Job.read(job) if job else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise AwayError(f"poll: a job that cannot be read ({type(error).__name__})") from None
 
     def heartbeat(self, lease: Lease) -> None:
-        self._call("heartbeat", {**_named(lease), "worker_id": self._worker_id})
+        self._call("heartbeat", {**_named(lease), "worker_id": self._worker_id}, BEAT)
 
     def complete(self, lease: Lease, provider_job_id: str, output: Mapping[str, Any]) -> None:
         """`output` has size in bytes, mime_type and metadata."""
@@ -68,17 +75,23 @@ class Backend:
     def deregister(self) -> None:
         self._call("deregister", {"worker_id": self._worker_id})
 
-    def _call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._post(path, body, {"Authorization": f"Bearer {self.token}"})
+    def _call(self, path: str, body: Mapping[str, Any], timeout: tuple[float, float] = TIMEOUT) -> dict[str, Any]:
+        return self._post(path, body, {"Authorization": f"Bearer {self.token}"}, timeout)
 
-    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    def _post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str | bytes],
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> dict[str, Any]:
         url = f"{self._base_url}/api/worker/{path}"
         try:
             answer = self._session.post(
                 url,
                 json=body,
                 headers={"Accept": "application/json", **headers},
-                timeout=TIMEOUT,
+                timeout=timeout,
                 allow_redirects=False,
             )
         except requests.RequestException as error:

@@ -27,7 +27,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Inputs:
-    """For one job; `scratch` is its directory, `patience` the seconds that ComfyUI may be silent."""
+    """For one job; `scratch` is its directory, `patience` in seconds with a silent ComfyUI, `max_bytes` of a file."""
 
     comfyui: ComfyUi
     session: requests.Session
@@ -35,6 +35,7 @@ class Inputs:
     scratch: Path
     keeper: Keeper
     patience: float
+    max_bytes: int
 
     def graph(self, job: Job) -> dict[str, Any]:
         """The workflow with all its files in place at ComfyUI."""
@@ -68,8 +69,9 @@ class Inputs:
 
     def _download(self, url: str, path: Path, what: str) -> str:
         return persist(
-            lambda: download(self.session, url, path, what, self.keeper.check), TRANSFER_SECONDS, self.keeper.wait
-        )
+            lambda: download(self.session, url, path, what, self.keeper.check, max_bytes=self.max_bytes),
+            TRANSFER_SECONDS, self.keeper.wait,
+        )  # fmt: skip
 
     def _offer(self, path: Path, suffix: str) -> str:
         """Named by its content, so that the same file twice is one file for ComfyUI and another never passes for it."""

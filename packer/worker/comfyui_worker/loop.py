@@ -114,7 +114,11 @@ class Worker:
         except AwayError as away:
             self._log.say("backend_away", error=str(away))
             return False
-        self._state.keep_token(token)
+        try:
+            self._state.keep_token(token)
+        except OSError:  # without it on disk the next process would find the door shut (409)
+            self._leave()
+            raise
         self._log.say("registered", workflows=list(own.workflow_slugs))
         return True
 

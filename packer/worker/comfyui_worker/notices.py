@@ -15,6 +15,8 @@ from comfyui_worker.errors import AwayError
 from comfyui_worker.log import Log
 from comfyui_worker.metadata import Metadata
 
+LONGEST_NOTICE = 120.0
+"""EC2 warns two minutes ahead: what a clock that is behind makes of it may be more, and would be too late."""
 SPOT, STOPPED = "spot_interruption", "worker_stopped"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -54,6 +56,6 @@ def _look(metadata: Metadata, ending: Ending, log: Log) -> None:
     notice = metadata.spot_notice()
     if notice is None:
         return
-    seconds = notice.seconds_left(datetime.now(UTC))
+    seconds = min(notice.seconds_left(datetime.now(UTC)), LONGEST_NOTICE)
     if ending.announce(seconds, SPOT):
         log.say("spot_notice", action=notice.action, seconds=round(seconds, 1))

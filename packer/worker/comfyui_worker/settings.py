@@ -32,6 +32,8 @@ class Settings:
     state_directory: Path = Path("/var/lib/comfyui-worker")
     cache_directory: Path = Path("/var/cache/comfyui-worker")
     cache_max_bytes: int = 20_000_000_000
+    input_max_bytes: int = 2048 << 20
+    """Of the customer's file and of an asset; ComfyUI's unit accepts as much."""
     notice_interval: float = 5.0
     """Between two looks for a Spot notice."""
     requeue_margin: float = 10.0
@@ -72,6 +74,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _header(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise ValueError("must be one line without control characters, as it is sent in a header")
+    return text
+
+
 def _slugs(text: str) -> tuple[str, ...]:
     """Separated by commas or spaces."""
     found = tuple(dict.fromkeys(text.replace(",", " ").split()))
@@ -107,7 +115,7 @@ REQUIRED = ("api_base_url", "worker_id", "fleet_secret", "workflow_slugs")
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "api_base_url": ("API_BASE_URL", _url),
     "worker_id": ("WORKER_ID", str),
-    "fleet_secret": ("FLEET_SECRET", str),
+    "fleet_secret": ("FLEET_SECRET", _header),
     "workflow_slugs": ("WORKFLOW_SLUGS", _slugs),
     "asg_name": ("ASG_NAME", str),
     "comfyui_base_url": ("COMFYUI_BASE_URL", _url),
@@ -118,6 +126,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "state_directory": ("STATE_DIRECTORY", Path),
     "cache_directory": ("CACHE_DIRECTORY", Path),
     "cache_max_bytes": ("CACHE_MAX_BYTES", _bytes),
+    "input_max_bytes": ("INPUT_MAX_BYTES", _bytes),
     "notice_interval": ("NOTICE_INTERVAL_SECONDS", _seconds),
     "requeue_margin": ("REQUEUE_MARGIN_SECONDS", _seconds),
     "stop_grace": ("STOP_GRACE_SECONDS", _seconds),

@@ -31,7 +31,10 @@ class State:
     def lease(self) -> Lease | None:
         """The lease that a process before this one held when it ended without a word."""
         kept = self._read(self._lease)
-        return Lease(int(kept["dispatch_id"]), str(kept["lease_token"])) if kept else None
+        try:
+            return Lease(int(kept["dispatch_id"]), str(kept["lease_token"]))
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def keep_lease(self, lease: Lease) -> None:
         self._write(self._lease, {"dispatch_id": lease.dispatch_id, "lease_token": lease.token})
@@ -42,7 +45,7 @@ class State:
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):  # a file that a crash left half written, in zeros or in no text at all
             return {}
         return kept if isinstance(kept, dict) and kept.get("worker_id") == self._worker_id else {}
 

@@ -17,17 +17,21 @@ TRANSIENT = frozenset({408, 425, 429})
 Check = Callable[[], None]
 
 
-def download(session: requests.Session, url: str, path: Path, what: str, check: Check) -> str:
-    """The content's SHA-256. Raises StorageAwayError when it may work later, JobFailedError when the storage refuses.
+def download(session: requests.Session, url: str, path: Path, what: str, check: Check, *, max_bytes: int) -> str:
+    """The content's SHA-256. Raises StorageAwayError when it may work later, JobFailedError when the storage refuses,
+    or when there is more than `max_bytes` of it: a full disk would be the next worker's, too.
 
-    `check` is called between pieces and may raise to stop.
+    `check` is called between pieces and may raise to stop. No redirection is followed: a signed address names its file.
     """
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     try:
-        with session.get(url, stream=True, timeout=TIMEOUT) as answer, path.open("wb") as file:
+        with session.get(url, stream=True, timeout=TIMEOUT, allow_redirects=False) as answer, path.open("wb") as file:
             _accept(answer, what)
             for piece in answer.iter_content(CHUNK):
                 check()
+                size += len(piece)
+                if size > max_bytes:
+                    raise JobFailedError(f"the {what} is larger than {max_bytes} bytes")
                 digest.update(piece)
                 file.write(piece)
     except requests.RequestException as error:
@@ -40,7 +44,7 @@ def upload(session: requests.Session, url: str, headers: Mapping[str, str], path
     try:
         with path.open("rb") as file:
             body = _Watched(iter(lambda: file.read(CHUNK), b""), path.stat().st_size, check)
-            answer = session.put(url, data=body, headers=dict(headers), timeout=TIMEOUT)
+            answer = session.put(url, data=body, headers=dict(headers), timeout=TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
         raise StorageAwayError(f"output: {type(error).__name__}") from None
     _accept(answer, "output")
@@ -64,5 +68,5 @@ class _Watched:
 def _accept(answer: requests.Response, what: str) -> None:
     if answer.status_code >= 500 or answer.status_code in TRANSIENT:
         raise StorageAwayError(f"{what}: storage answers HTTP {answer.status_code}")
-    if not answer.ok:
+    if not 200 <= answer.status_code < 300:
         raise JobFailedError(f"the {what} could not be transferred: storage answers HTTP {answer.status_code}")

@@ -47,9 +47,9 @@ class Work:
 
     def do(self, job: Job) -> None:
         """Raises ComfyUiDeadError or OSError when this machine cannot go on; the job has been given back by then."""
-        self._state.keep_lease(job.lease)
         with self._keeper(job.lease) as keeper:
             try:
+                self._state.keep_lease(job.lease)
                 self._finish(job, keeper)
             except LeaseLostError as lost:
                 self._say("fenced", job, str(lost))
@@ -91,7 +91,8 @@ class Work:
 
     def _rendered(self, job: Job, keeper: Keeper, scratch: Path) -> Rendered:
         own = self._settings
-        inputs = Inputs(self._comfyui, self._storage, self._cache, scratch, keeper, own.comfyui_patience)
+        patience, limit = own.comfyui_patience, own.input_max_bytes
+        inputs = Inputs(self._comfyui, self._storage, self._cache, scratch, keeper, patience, limit)
         graph = inputs.graph(job)
         extra = job.payload.get("extra_data")
         limits = Limits(own.comfyui_patience, own.job_timeout, own.progress_interval)

@@ -130,10 +130,19 @@ def test_the_database_grows_by_parameter(size: str) -> None:
     assert at(resolved(DatabaseClass=size)["Data"], "Database DBInstanceClass") == size
 
 
-def test_redis_grows_by_parameter_and_then_fails_over() -> None:
-    data = resolved(RedisNodeType="cache.t4g.small", RedisReplicas="1")["Data"]
-    assert [at(data, f"Redis {key}") for key in ("CacheNodeType", "NumCacheClusters")] == ["cache.t4g.small", 2]
-    assert at(data, "Redis AutomaticFailoverEnabled") is at(data, "Redis MultiAZEnabled") is True
+def test_redis_grows_by_parameter() -> None:
+    assert at(resolved(RedisNodeType="cache.t4g.small")["Data"], "Redis CacheNodeType") == "cache.t4g.small"
+
+
+@pytest.mark.parametrize(
+    ("replica", "nodes", "takes_over"), [("none", 1, False), ("standby", 2, False), ("failover", 2, True)]
+)
+def test_redis_has_a_replica_by_parameter_and_by_another_step_fails_over(
+    replica: str, nodes: int, takes_over: bool
+) -> None:
+    data = resolved(RedisReplica=replica)["Data"]
+    assert at(data, "Redis NumCacheClusters") == nodes
+    assert at(data, "Redis AutomaticFailoverEnabled") is at(data, "Redis MultiAZEnabled") is takes_over
 
 
 @pytest.mark.parametrize(("required", "value"), [("false", "0"), ("true", "1")])

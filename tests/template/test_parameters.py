@@ -34,7 +34,7 @@ REFUSED_BY_CLOUDFORMATION = [
     ({"DatabaseClass": "t4g.small"}, "DatabaseClass: 't4g.small' is none of db.t4g.small, db.t4g.medium, db.t4g.large"),
     ({"FleetWorkerLimit": "-1"}, "FleetWorkerLimit: -1 is below 0"),
     ({"FleetWorkerLimit": "many"}, "FleetWorkerLimit: 'many' is no number"),
-    ({"RedisReplicas": "2"}, "RedisReplicas: 2 is above 1"),
+    ({"RedisReplica": "2"}, "RedisReplica: '2' is none of none, standby, failover"),
     ({"ApiBaseUrl": "https://api.example.com/"}, "ApiBaseUrl: 'https://api.example.com/' does not match"),
     ({"NatGateways": "3"}, "NatGateways: '3' is none of 1, 2"),
     ({"ImageTag": "a b"}, "ImageTag: 'a b' does not match"),

@@ -110,6 +110,15 @@ def test_a_fleet_asks_for_g4dn_then_g5(stage: str) -> None:
     assert [override["InstanceType"] for override in launched] == ["g4dn.xlarge", "g5.xlarge"]
 
 
+@pytest.mark.parametrize(
+    ("given", "zones"), [("", ["us-east-1a", "us-east-1b"]), ("us-east-1c,us-east-1f", ["us-east-1c", "us-east-1f"])]
+)
+def test_every_kind_of_subnet_stands_in_both_zones_the_first_two_or_those_given(given: str, zones: list[str]) -> None:
+    network = resolved(Zones=given)["Network"]
+    for kind in ("Public", "Private", "Isolated"):
+        assert [at(network, f"{kind}Subnet{letter} AvailabilityZone") for letter in "AB"] == zones
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_nat_gateways_are_one_or_two_by_parameter(count: int) -> None:
     network = resolved(NatGateways=str(count))["Network"]

@@ -151,6 +151,11 @@ def test_a_replica_and_failover_in_one_deployment_are_known_to_be_refused(steps:
     assert refused(before, after) == {"Data/Redis: NumCacheClusters with AutomaticFailoverEnabled"}
 
 
+def test_other_zones_are_known_to_replace_the_subnets() -> None:
+    found = harmful(resolved(), resolved(Zones="us-east-1c,us-east-1f"))
+    assert "Network/IsolatedSubnetA: AvailabilityZone" in found
+
+
 REPLACING = {
     # The comparison itself: that it sees a replacement where there is one.
     "a database's name": ("Data", "Database", "DBInstanceIdentifier"),

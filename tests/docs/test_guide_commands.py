@@ -34,7 +34,7 @@ def commands() -> Iterator[tuple[str, frozenset[str]]]:
         text = "\n".join(blocks(guide)).replace("\\\n", " ")
         for piece in re.split(r"\n|\||;|\$\(|\)", re.sub(r"\s#.*", "", text)):
             if found := re.search(r"\baws ([a-z0-9]+) ([a-z0-9-]+)(.*)", piece):
-                options = re.findall(r"(?<=\s)--([a-z0-9-]+)", found[3])
+                options = re.findall(r"(?<=\s)--([a-z0-9-]+)", re.sub(r'"[^"]*"', "", found[3]))
                 yield f"{found[1]} {found[2]}", frozenset(options) - EVERYWHERE
 
 
@@ -44,8 +44,8 @@ def known_options(command: str) -> set[str]:
     service, operation = command.split(" ")
     model = Session().get_service_model({"s3api": "s3"}.get(service, service))
     names = {xform_name(name, "-"): name for name in model.operation_names}
-    members = model.operation_model(names[operation]).input_shape.members
-    return {flag + xform_name(name, "-") for name in members for flag in ("", "no-")}
+    shape = model.operation_model(names[operation]).input_shape
+    return {flag + xform_name(name, "-") for name in (shape.members if shape else ()) for flag in ("", "no-")}
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.artifacts import HERE, build
+from lab.artifacts import HERE, NoPython313Error, build
 from lab.cold_start import cold_starts
 
 RUNS = 3
@@ -18,7 +18,7 @@ RUNS = 3
 
 @dataclass(frozen=True)
 class ColdStarts:
-    """By function's folder name. Both are empty when nothing could be measured, and then `absent` says why."""
+    """By function's folder name. Both are empty where there is no Python of Lambda's, and then `absent` says so."""
 
     ratios: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -26,11 +26,10 @@ class ColdStarts:
 
 
 def measure(directory: Path) -> ColdStarts:
-    """`directory` is for the build and what is run of it. A build or a function that fails is told as the reason."""
+    """`directory` is for the build and what is run of it. Raises RuntimeError when a build or a function fails."""
     try:
         found = cold_starts(build(HERE, directory / "build"), directory, RUNS)
-    except RuntimeError as error:
-        # No Python 3.13 among them: every other figure stands without this one.
+    except NoPython313Error as error:  # every other figure stands without this one
         return ColdStarts(absent=str(error))
     seconds = {"baseline": round(found.pop("bare"), 3)}
     seconds |= {_folder(name): round(one["seconds"], 3) for name, one in found.items()}

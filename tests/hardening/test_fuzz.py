@@ -17,8 +17,15 @@ from fleet_control.act import cloudformation
 from fleet_control.errors import BadEvent, UnknownEvent
 from fleet_control.flows.reconcile import Result
 from fleet_control.messages.alarm import parse_alarm
-from fleet_control.messages.cloudformation import FleetSecret, TenantPools, parse_properties, parse_request
+from fleet_control.messages.cloudformation import (
+    AmiParameter,
+    FleetSecret,
+    TenantPools,
+    parse_properties,
+    parse_request,
+)
 from fleet_control.messages.nudge import parse_job_queued, parse_nudge
+from fleet_control.messages.rollout import parse_rollout
 from fleet_control.messages.schedule import parse_metrics_schedule
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import parse_scale_in
@@ -98,10 +105,18 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "scale-in": parse_scale_in,
     "spot": parse_spot,
     "schedule": parse_metrics_schedule,
+    "rollout": parse_rollout,
     "request": parse_request,
     "tenant pools": properties(TenantPools),
     "fleet secret": properties(FleetSecret),
+    "image parameter": properties(AmiParameter),
 }
+MADE: dict[str, type[BaseModel]] = {
+    "tenant_pool_init": TenantPools,
+    "fleet_secret_init": FleetSecret,
+    "ami_parameter_init": AmiParameter,
+}
+"""What a custom resource's function reads of its properties."""
 
 
 def outcome(parse: Callable[[Any], object], event: Any) -> str:
@@ -149,29 +164,20 @@ def wired(function: str) -> tuple[ModuleType, io.StringIO]:
         "scale_in": lambda ports, task: {"next": "done"},
         "receive": lambda ports, message: {"outcome": "ignored"},
         "respond": lambda ports, message: {"next": "done", "requeued": 1},
+        "survey": lambda ports: {"outcome": "surveyed"},
+        "look": lambda ports, task: {"next": "done"},
         "client": lambda service: None,
         "Parameters": lambda client: None,
     }
-    custom = function.endswith("_init")
-    if custom:
-        model = TenantPools if function == "tenant_pool_init" else FleetSecret
+    if model := MADE.get(function):
         stand_ins["bring_up"] = lambda request, *_: {"read": str(bool(parse_properties(model, request)))}
     for name, stand_in in stand_ins.items():
-        if hasattr(app, name) and not (custom and name == "respond"):
+        if hasattr(app, name) and not (model and name == "respond"):
             setattr(app, name, stand_in)
     return app, log
 
 
-FUNCTIONS = [
-    "reconcile",
-    "publish_metrics",
-    "scale_to_zero",
-    "scale_in",
-    "spot_interruption",
-    "tenant_pool_init",
-    "fleet_secret_init",
-    "ami_parameter_init",
-]
+FUNCTIONS = sorted(path.parent.name for path in (Path(__file__).parents[2] / "functions").glob("*/app.py"))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -133,7 +133,9 @@ class TerminateAction(_Event):
 
 
 class JobDetail(_Model):
-    workflow_slug: str
+    """An unknown slug goes into the log as it comes, so it is bounded: by the length of `workflows.slug`."""
+
+    workflow_slug: str = Field(max_length=255)
 
 
 class JobQueued(_Event):

@@ -14,18 +14,20 @@ from typing import Any
 
 from samcli.yamlhelper import yaml_parse
 
+from lab.cloud.names import REGION
 from lab.render import Template, as_text, is_looked_up, parameter_values, render
 
 
-def faults(path: Path, given: Mapping[str, str]) -> list[str]:
-    """Each fault of a deployment with these parameters, naming the parameter and why; empty when it is good."""
+def faults(path: Path, given: Mapping[str, str], region: str = REGION) -> list[str]:
+    """Each fault of a deployment there with these parameters, naming the parameter and why; empty when it is good."""
     source = yaml_parse(path.read_text(encoding="utf-8"))
     declared = source["Parameters"]
     if unknown := sorted(given.keys() - declared.keys()):
         return [f"{name}: the template has no such parameter" for name in unknown]
     values = parameter_values(source, given)
-    refused = [*of_parameters(declared, values), *of_rules(source.get("Rules", {}), values)]
-    return refused or list(of_slugs(source, values)) or list(of_nested(render(path, given)))
+    refused = [*of_parameters(declared, values), *of_rules(source.get("Rules", {}), values | {"AWS::Region": region})]
+    late = [*of_places(values, region), *of_slugs(source, values)]
+    return refused or late or list(of_nested(render(path, given)))
 
 
 def of_parameters(declared: Template, values: Mapping[str, str], where: str = "") -> Iterator[str]:
@@ -79,6 +81,16 @@ def holds(node: Any, values: Mapping[str, str]) -> Any:
         "Fn::Or": lambda: any(holds(item, values) for item in argument),
     }
     return evaluate[function]()
+
+
+def of_places(values: Mapping[str, str], region: str) -> Iterator[str]:
+    """What stands in a region, by its name."""
+    if (arn := values["CertificateArn"]) and (there := arn.split(":")[3]) != region:
+        yield f"CertificateArn: it is of {there}, and the load balancer takes one of {region}"
+    zones = [zone for zone in values["Zones"].split(",") if zone]
+    yield from (f"Zones: {zone} is not in {region}" for zone in zones if not zone.startswith(region))
+    if len(zones) > len(set(zones)):
+        yield f"Zones: {zones[0]} is there twice, and two are needed"
 
 
 def of_slugs(source: Template, values: Mapping[str, str]) -> Iterator[str]:

@@ -41,10 +41,12 @@ def read_env_vars(path: Path) -> dict[str, dict[str, str]]:
     return values
 
 
-def invocables(build: Build, env_vars: EnvVars, parameters: Mapping[str, str] | None = None) -> dict[str, Invocable]:
+def invocables(
+    build: Build, env_vars: EnvVars, parameters: Mapping[str, str] | None = None, file: str = "template.yaml"
+) -> dict[str, Invocable]:
     """By logical id, those of nested stacks among them: with the layers that the parent lends, which `sam local` itself
     does not find. The environment of this process has no say: the SAM CLI would let it override the template."""
-    template = build.folder / "template.yaml"
+    template = build.folder / file
     with patch.dict("os.environ", {"AWS_DEFAULT_REGION": REGION}, clear=True):
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(template), parameter_overrides=dict(parameters or {}), language_extensions_enabled=True

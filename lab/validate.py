@@ -16,20 +16,20 @@ from lab.constraints import faults
 ROOT = Path(__file__).parent.parent
 
 
-def stages(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Name and parameters of each environment that is deployed."""
+def stages(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Name, region and parameters of each environment that is deployed."""
     for name, commands in config.items():
         if isinstance(commands, dict) and "deploy" in commands:
             pairs = commands["deploy"]["parameters"].get("parameter_overrides", [])
-            yield name, dict(pair.split("=", 1) for pair in pairs)
+            yield name, commands["global"]["parameters"]["region"], dict(pair.split("=", 1) for pair in pairs)
 
 
 def main(folder: Path = ROOT) -> int:
     """Prints each fault; gives the exit status."""
     config = tomllib.loads((folder / "samconfig.toml").read_text(encoding="utf-8"))
     status = 0
-    for name, parameters in stages(config):
-        found = faults(folder / "template.yaml", parameters)
+    for name, region, parameters in stages(config):
+        found = faults(folder / "template.yaml", parameters, region)
         print(f"{name}: " + ("; ".join(found) if found else "its parameters are good"))
         status |= bool(found)
     return status

@@ -7,7 +7,7 @@ from pathlib import Path
 import pymysql
 import pytest
 from fleet_control.act.database import Database
-from fleet_control.act.tenants import GRANTS, USER, TenantDatabases
+from fleet_control.act.tenants import GRANTS, USER, TenantDatabases, UserRefused
 from fleet_control.errors import DatabaseUnavailable, SchemaNotMigrated
 
 from lab.mariadb import CENTRAL, Connection, MariaDb, load_schema
@@ -188,6 +188,53 @@ def test_grants_beyond_the_list_are_taken_away(tenants: TenantDatabases, first_d
     assert tenants.revoke_surplus(CENTRAL) == ()
     with closing(as_user(first_day)) as session:
         assert session.execute("UPDATE ai_job_dispatches SET status = 'queued' WHERE id = 1") == 0
+
+
+def test_what_a_role_would_lend_is_taken_away_with_the_role(tenants: TenantDatabases, first_day: MariaDb) -> None:
+    ready(tenants, first_day)
+    with first_day.connect(user=first_day.master.username, password=first_day.master.password) as master:
+        lend_a_role(master)
+    with closing(as_user(first_day)) as session:
+        assert session.execute("DELETE FROM bp.tenants") == 0, "the role lends nothing: no test at all"
+    assert tenants.revoke_surplus(CENTRAL) == ("`generous`",)
+    assert tenants.revoke_surplus(CENTRAL) == ()
+    with closing(as_user(first_day)) as session:
+        assert session.query("SELECT slug FROM workflows") == []
+
+
+def lend_a_role(administrator: Connection) -> None:
+    """A role with a right that the user must not have, which the user has at every login."""
+    with administrator.cursor() as cursor:
+        for statement in (
+            "DROP ROLE IF EXISTS generous",
+            "CREATE ROLE generous",
+            "GRANT DELETE ON bp.* TO generous",
+            f"GRANT generous TO {USER}",
+            f"SET DEFAULT ROLE generous FOR {USER}",
+        ):
+            cursor.execute(statement)
+
+
+def test_a_role_of_somebody_else_is_refused_by_its_name(tenants: TenantDatabases, first_day: MariaDb) -> None:
+    ready(tenants, first_day)
+    with first_day.connect() as root:
+        lend_a_role(root)
+    with pytest.raises(UserRefused, match="user fleet_control keeps `generous`"):
+        tenants.revoke_surplus(CENTRAL)
+
+
+def test_a_routine_that_would_run_as_another_is_out_of_reach(tenants: TenantDatabases, first_day: MariaDb) -> None:
+    """A routine runs with the rights of who made it, unless it says otherwise."""
+    ready(tenants, first_day)
+    with first_day.connect() as root, root.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE PROCEDURE bp.forget_tenants() DELETE FROM bp.tenants")
+        cursor.execute(f"GRANT EXECUTE, ALTER ROUTINE ON PROCEDURE bp.forget_tenants TO {USER} WITH GRANT OPTION")
+        assert set(tenants.revoke_surplus(CENTRAL)) == {
+            f"{privilege} on PROCEDURE `bp`.`forget_tenants`"
+            for privilege in ("EXECUTE", "ALTER ROUTINE", "GRANT OPTION")
+        }
+        cursor.execute("DROP PROCEDURE bp.forget_tenants")
+    assert tenants.revoke_surplus(CENTRAL) == ()
 
 
 @pytest.mark.parametrize("target", ["*.*", "`bp`.*", "`bp`.`workflows`"])

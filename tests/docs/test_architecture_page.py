@@ -113,7 +113,7 @@ def test_nothing_that_is_deployed_is_missing(stacks: dict[str, Template]) -> Non
 
 
 def test_arrows_lead_from_and_to_what_is_drawn() -> None:
-    outside = {"users", "ops", "bp_backend", "aws_ec2", "aws_autoscaling", "aws_ssm", "clock"}
+    outside = {"users", "ops", "bp_backend", "aws_ec2", "aws_autoscaling", "aws_ecs", "aws_ssm", "clock"}
     known = outside.union(*boxes().values())
     assert {end for arrow in arrows() for end in arrow} <= known
     assert all(any(box in arrow for arrow in arrows()) for box in outside)
@@ -179,6 +179,6 @@ def test_no_arrow_of_these_kinds_is_invented(stacks: dict[str, Template]) -> Non
         name for name, _ in of_type(stacks, "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
     }
     tails = {name for name, _ in of_type(stacks, "AWS::StepFunctions::StateMachine")}
-    senders = {"bp_backend", "aws_ec2", "aws_autoscaling", "aws_ssm", "clock"}
+    senders = {"bp_backend", "aws_ec2", "aws_autoscaling", "aws_ecs", "aws_ssm", "clock"}
     drawn = {(a, b) for a, b in arrows() if a in heads | senders or b in tails}
     assert drawn - wired(stacks) == {("OpsAlertsTopic", "ops")}

@@ -117,7 +117,7 @@ def parameters(file: str) -> set[str]:
 
 def test_parameters_that_the_guide_names_exist() -> None:
     known = parameters("template.yaml") | parameters("stacks/cicd.yaml")
-    given = set(re.findall(r"\b([A-Z]\w+)=", PAGE))
+    given = set(re.findall(r"\b([A-Z][a-z]\w*)=(?!=)", PAGE))
     tables = re.findall(r"^\| ((?:`[A-Z][a-z]\w+`(?:, )?)+)", PAGE, flags=re.MULTILINE)
     named = given | {name for cell in tables for name in re.findall(r"`(\w+)`", cell)}
     assert {"ImagesPushed", "DatabaseClass", "GitHubRepository"} <= named
@@ -125,7 +125,7 @@ def test_parameters_that_the_guide_names_exist() -> None:
 
 
 def test_files_that_the_guide_names_exist() -> None:
-    paths = set(re.findall(r"(?:stacks|events|docs|tests)/[\w./]*\w", PAGE)) - {"tests/docs"}
+    paths = set(re.findall(r"\b(?:stacks|events|docs|tests|docker|scripts|layers)/[\w./-]*\w", PAGE)) - {"tests/docs"}
     assert paths >= {"stacks/cicd.yaml", "events/tenant_pool_init_by_hand.json"}
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
@@ -137,7 +137,10 @@ def test_files_that_the_guide_names_exist() -> None:
         ("/aws/lambda/bp-staging-reconcile", "AWS::Logs::LogGroup", "LogGroupName"),
         ("asg-staging-image-to-video", "AWS::AutoScaling::AutoScalingGroup", "AutoScalingGroupName"),
         ("bp-staging-ami-rollout-stopped", "AWS::CloudWatch::Alarm", "AlarmName"),
+        ("bp-staging-p2-helper-stopped", "AWS::CloudWatch::Alarm", "AlarmName"),
+        ("bp-staging-stopped-helpers", "AWS::SQS::Queue", "QueueName"),
         ("bp-staging-backend", "AWS::ECS::Service", "ServiceName"),
+        ("/ecs/bp-staging-backend", "AWS::Logs::LogGroup", "LogGroupName"),
         ("/bp/staging/oauth/secrets", "AWS::SecretsManager::Secret", "Name"),
         ("/bp/staging/laravel/app-key", "AWS::SecretsManager::Secret", "Name"),
         ("/bp/staging/redis/auth-token", "AWS::SecretsManager::Secret", "Name"),

@@ -18,8 +18,8 @@ from fleet_control.flows.reconcile import Ports as ReconcilePorts
 from fleet_control.flows.reconcile import reconcile
 from fleet_control.flows.spot import Ports
 from fleet_control.flows.spot_interruption import respond
-from fleet_control.messages.eventbridge import ImageChange
-from fleet_control.messages.nudge import parse_job_queued, parse_nudge
+from fleet_control.messages.eventbridge import ImageChange, JobQueued
+from fleet_control.messages.nudge import Nudge, parse_job_queued, parse_nudge
 from fleet_control.messages.rollout import parse_rollout
 from fleet_control.messages.spot import parse_spot
 from fleet_control.messages.tasks import InterruptionTask
@@ -135,8 +135,11 @@ def test_however_a_nudge_comes_the_next_tick_finds_the_stage_as_it_should_be(kin
 
     def nudge(name: str) -> None:
         event = sample(f"reconcile_{name}")
-        body = event["Records"][0]["body"] if "Records" in event else event
-        message = parse_job_queued(body) if name == "job_queued" else parse_nudge(event)
+        message: Nudge | JobQueued
+        if name == "job_queued":
+            message = parse_job_queued(event["Records"][0]["body"] if "Records" in event else event)
+        else:
+            message = parse_nudge(event)
         reconcile(ports_of(stage, ReconcilePorts, worker_limit=50), type(message).__name__, message.names)
 
     other = NUDGES[(NUDGES.index(kind) + 1) % len(NUDGES)]

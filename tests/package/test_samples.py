@@ -14,9 +14,10 @@ import pytest
 
 from lab.artifacts import HERE, ROOT, Build
 from lab.cloud.custom import ResponseDesk
-from lab.cold_start import Place
+from lab.cold_start import UNRESOLVED, Place
 from lab.emulator import Emulator
 from lab.sam_local import Invocable, invocables, read_env_vars
+from lab.standalone import write
 from lab.stay import PORT
 from lab.world import World
 
@@ -93,9 +94,22 @@ def with_parents(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def local(built: Build, world: World) -> dict[str, Invocable]:
-    """What `sam local invoke --env-vars events/local-env.json` would run, but for the port of the endpoint."""
-    found = invocables(built, read_env_vars(EVENTS / "local-env.json"), {"Architecture": HERE})
+    """What `sam local invoke --env-vars events/local-env.json` would run, but for the port of the endpoint. A nested
+    stack's function is invoked by a template of its own."""
+    given, parameters = read_env_vars(EVENTS / "local-env.json"), {"Architecture": HERE}
+    found = invocables(built, given, parameters)
+    for name in built.nested("Function"):
+        found |= invocables(built, given, parameters, write(built, name).name)
     return {name: function.told(AWS_ENDPOINT_URL=world.cloud.endpoint) for name, function in found.items()}
+
+
+def test_sam_local_finds_code_layers_and_settings_of_every_function(built: Build, local: dict[str, Invocable]) -> None:
+    whole = invocables(built, {"Parameters": UNRESOLVED}, {"Architecture": HERE})
+    assert local.keys() == whole.keys()
+    for name, function in local.items():
+        assert (function.code, function.layers) == (whole[name].code, whole[name].layers)
+        assert len(function.layers) == len(SHIPPED)
+        assert function.environment.keys() == whole[name].environment.keys()
 
 
 def test_the_environment_for_sam_local_names_the_lab_and_only_what_functions_know(built: Build) -> None:
@@ -188,7 +202,7 @@ def running(local: dict[str, Invocable], place: Place) -> Any:
 def test_the_documented_commands_name_functions_and_samples_that_exist(built: Build) -> None:
     pages = [EVENTS / "README.md", ROOT / "README.md", ROOT / "docs/debugging.md"]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
-    commands = re.findall(r"sam local invoke (\w+) -e events/(\w+\.json)", text)
-    assert {function for function, _ in commands} >= built.of_type("Function").keys()
+    commands = re.findall(r"sam local invoke (\w+)(?: -t \"[^\"]+\" \\\n +)? ?-e events/(\w+\.json)", text)
+    assert {function for function, _ in commands} >= built.of_type("Function").keys() | built.nested("Function").keys()
     assert {sample for _, sample in commands} <= {row.sample for row in ROWS}
     assert all(any((row.function, row.sample) == command for row in ROWS) for command in commands)

@@ -1,6 +1,7 @@
 """stacks/cicd.yaml: deployed before anything else, so that images have a place and the pipeline has a role."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -54,24 +55,42 @@ def test_the_second_stage_of_an_account_uses_the_first_ones_provider() -> None:
     assert statement["Principal"] == {"Federated": arn}
 
 
-def test_the_pipeline_may_push_deploy_and_migrate_and_nothing_else() -> None:
-    granted = {
-        action: as_list(s["Resource"])
-        for s in statements(cicd()["DeployRole"]["Properties"])
-        for action in as_list(s["Action"])
-    }
-    assert {action for action, resources in granted.items() if "*" in resources} == {
-        "ecr:GetAuthorizationToken",
-        "ecs:DescribeTaskDefinition",
-    }
-    assert {action.split(":")[0] for action in granted} == {"ecr", "ecs", "iam"}
-    assert granted["iam:PassRole"] == [
-        "arn:aws:iam::123456789012:role/bp-staging-task-execution",
-        "arn:aws:iam::123456789012:role/bp-staging-backend-task",
-    ]
-    assert not [action for action in granted if "*" in action]
+def granted(role: dict[str, Any]) -> dict[str, list[str]]:
+    return {action: as_list(s["Resource"]) for s in statements(role) for action in as_list(s["Action"])}
 
 
-def test_the_roles_that_it_passes_are_those_of_the_tasks(stacks: dict[str, Template]) -> None:
+def pipeline() -> Template:
+    parameters = {"Stage": "staging", "GitHubRepository": "example/bp", "GitHubOidcProviderArn": "arn:oidc"}
+    return Stack(render(ROOT / "stacks/pipeline.yaml", parameters), parameters).resources()
+
+
+def called(script: str) -> set[str]:
+    """ECS actions of a script's commands; a waiter asks for what it waits for."""
+    commands = re.findall(
+        r"aws ecs (wait )?([a-z-]+)", (ROOT / "scripts/pipeline" / script).read_text(encoding="utf-8")
+    )
+    waited = {"services-stable": "describe-services", "tasks-stopped": "describe-tasks"}
+    names = {waited[name] if wait else name for wait, name in commands}
+    return {"ecs:" + name.title().replace("-", "") for name in names}
+
+
+def test_the_pipeline_may_push_and_deploy_and_nothing_else() -> None:
+    rights = granted(cicd()["DeployRole"]["Properties"])
+    assert {action for action, resources in rights.items() if "*" in resources} == {"ecr:GetAuthorizationToken"}
+    assert {action.split(":")[0] for action in rights} == {"ecr", "ecs"}
+    assert not [action for action in rights if "*" in action]
+
+
+@pytest.mark.parametrize(("role", "script"), [("DeployRole", "deploy-services.sh"), ("MigrationsRole", "migrate.sh")])
+def test_a_role_may_do_of_ecs_exactly_what_its_script_does(role: str, script: str) -> None:
+    properties = (cicd() | pipeline())[role]["Properties"]
+    assert {action for action in granted(properties) if action.startswith("ecs:")} == called(script)
+
+
+def test_the_roles_that_a_migration_passes_are_those_of_the_tasks(stacks: dict[str, Template]) -> None:
     roles = {role["RoleName"] for role in properties_of(stacks["Compute"], "AWS::IAM::Role").values()}
-    assert {"bp-staging-task-execution", "bp-staging-backend-task"} < roles
+    passed = granted(pipeline()["MigrationsRole"]["Properties"])["iam:PassRole"]
+    assert passed == [
+        f"arn:aws:iam::123456789012:role/bp-staging-{name}" for name in ("task-execution", "backend-task")
+    ]
+    assert {arn.rsplit("/", 1)[-1] for arn in passed} <= roles

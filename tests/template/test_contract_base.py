@@ -110,6 +110,15 @@ def test_a_fleet_asks_for_g4dn_then_g5(stage: str) -> None:
     assert [override["InstanceType"] for override in launched] == ["g4dn.xlarge", "g5.xlarge"]
 
 
+@pytest.mark.parametrize(
+    ("given", "zones"), [("", ["us-east-1a", "us-east-1b"]), ("us-east-1c,us-east-1f", ["us-east-1c", "us-east-1f"])]
+)
+def test_every_kind_of_subnet_stands_in_both_zones_the_first_two_or_those_given(given: str, zones: list[str]) -> None:
+    network = resolved(Zones=given)["Network"]
+    for kind in ("Public", "Private", "Isolated"):
+        assert [at(network, f"{kind}Subnet{letter} AvailabilityZone") for letter in "AB"] == zones
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_nat_gateways_are_one_or_two_by_parameter(count: int) -> None:
     network = resolved(NatGateways=str(count))["Network"]
@@ -130,10 +139,19 @@ def test_the_database_grows_by_parameter(size: str) -> None:
     assert at(resolved(DatabaseClass=size)["Data"], "Database DBInstanceClass") == size
 
 
-def test_redis_grows_by_parameter_and_then_fails_over() -> None:
-    data = resolved(RedisNodeType="cache.t4g.small", RedisReplicas="1")["Data"]
-    assert [at(data, f"Redis {key}") for key in ("CacheNodeType", "NumCacheClusters")] == ["cache.t4g.small", 2]
-    assert at(data, "Redis AutomaticFailoverEnabled") is at(data, "Redis MultiAZEnabled") is True
+def test_redis_grows_by_parameter() -> None:
+    assert at(resolved(RedisNodeType="cache.t4g.small")["Data"], "Redis CacheNodeType") == "cache.t4g.small"
+
+
+@pytest.mark.parametrize(
+    ("replica", "nodes", "takes_over"), [("none", 1, False), ("standby", 2, False), ("failover", 2, True)]
+)
+def test_redis_has_a_replica_by_parameter_and_by_another_step_fails_over(
+    replica: str, nodes: int, takes_over: bool
+) -> None:
+    data = resolved(RedisReplica=replica)["Data"]
+    assert at(data, "Redis NumCacheClusters") == nodes
+    assert at(data, "Redis AutomaticFailoverEnabled") is at(data, "Redis MultiAZEnabled") is takes_over
 
 
 @pytest.mark.parametrize(("required", "value"), [("false", "0"), ("true", "1")])

@@ -34,10 +34,12 @@ REFUSED_BY_CLOUDFORMATION = [
     ({"DatabaseClass": "t4g.small"}, "DatabaseClass: 't4g.small' is none of db.t4g.small, db.t4g.medium, db.t4g.large"),
     ({"FleetWorkerLimit": "-1"}, "FleetWorkerLimit: -1 is below 0"),
     ({"FleetWorkerLimit": "many"}, "FleetWorkerLimit: 'many' is no number"),
-    ({"RedisReplicas": "2"}, "RedisReplicas: 2 is above 1"),
+    ({"RedisReplica": "2"}, "RedisReplica: '2' is none of none, standby, failover"),
     ({"ApiBaseUrl": "https://api.example.com/"}, "ApiBaseUrl: 'https://api.example.com/' does not match"),
     ({"NatGateways": "3"}, "NatGateways: '3' is none of 1, 2"),
     ({"ImageTag": "a b"}, "ImageTag: 'a b' does not match"),
+    ({"Zones": "us-east-1a"}, "Zones: 'us-east-1a' does not match"),
+    ({"Zones": "us-east-1a,us-east-1b,us-east-1c"}, "Zones: 'us-east-1a,us-east-1b,us-east-1c' does not match"),
 ]
 REFUSED_BEFORE = [
     # what stands under Mappings / Workflows, for face-swap; message
@@ -56,6 +58,34 @@ REFUSED_BEFORE = [
 def test_cloudformation_refuses(changes: dict[str, str], message: str) -> None:
     [fault] = faults(TEMPLATE, PARAMETERS | changes)
     assert fault.startswith(message)
+
+
+ELSEWHERE = "arn:aws:acm:eu-west-1:123456789012:certificate/0a1b"
+
+
+def test_https_outside_us_east_1_needs_a_certificate_for_cloudfront_too() -> None:
+    """Without one the media bucket and the application would take the domain for theirs, and users come by another."""
+    given = PARAMETERS | {"CertificateArn": ELSEWHERE, "DomainName": "app.example.com"}
+    assert faults(TEMPLATE, given, "eu-west-1") == [
+        "CertificateNeedsDomain: CertificateArn outside us-east-1 needs EdgeCertificateArn, "
+        "one of us-east-1 for CloudFront"
+    ]
+    assert faults(TEMPLATE, given | {"EdgeCertificateArn": CERTIFICATE}, "eu-west-1") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (
+            {"CertificateArn": ELSEWHERE, "DomainName": "app.example.com"},
+            "CertificateArn: it is of eu-west-1, and the load balancer takes one of us-east-1",
+        ),
+        ({"Zones": "us-east-1a,eu-west-1a"}, "Zones: eu-west-1a is not in us-east-1"),
+        ({"Zones": "us-east-1c,us-east-1c"}, "Zones: us-east-1c is there twice, and two are needed"),
+    ],
+)
+def test_what_stands_elsewhere_or_twice_is_refused(given: dict[str, str], fault: str) -> None:
+    assert faults(TEMPLATE, PARAMETERS | given, "us-east-1") == [fault]
 
 
 @pytest.fixture
@@ -86,6 +116,16 @@ def test_make_validate_refuses_what_cloudformation_would_find_late_or_never(
 def test_make_validate_finds_the_examples_good(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ROOT) == 0
     assert capsys.readouterr().out == "staging: its parameters are good\nproduction: its parameters are good\n"
+
+
+def test_make_validate_knows_where_a_stage_would_be_deployed(changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = changed / "samconfig.toml"
+    text = config.read_text(encoding="utf-8").replace('region = "us-east-1"', 'region = "eu-west-1"')
+    config.write_text(
+        text.replace('"FleetWorkerLimit=50"', f'"CertificateArn={ELSEWHERE}", "DomainName=app.example.com"')
+    )
+    assert main(changed) == 1
+    assert "production: CertificateNeedsDomain: CertificateArn outside us-east-1 needs" in capsys.readouterr().out
 
 
 def test_make_validate_reads_what_would_be_deployed(changed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,6 +183,20 @@ RULES = {
             "detail": {"operation": ["Update"], "name": [{"prefix": "/bp/staging/ami/"}]},
         },
     ),
+    "HelperStopped": (
+        "stopped-helpers",
+        {
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Task State Change"],
+            "detail": {
+                "clusterArn": ["arn:aws:ecs:us-east-1:123456789012:cluster/bp-staging"],
+                "group": ["service:bp-staging-backend"],
+                "lastStatus": ["RUNNING"],
+                "desiredStatus": ["RUNNING"],
+                "containers": {"name": ["scheduler", "queue-worker"], "lastStatus": ["STOPPED"]},
+            },
+        },
+    ),
     "InstanceGone": (
         "spot-interruption",
         {
@@ -260,6 +274,21 @@ def test_only_its_rule_may_send_to_the_queue_of_nudges(stacks: dict[str, Templat
     assert statement["Resource"].endswith(":bp-staging-job-nudges")
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].endswith("bp-staging-job-queued")
     assert triggers["JobNudgesQueue"]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_a_helper_of_the_backend_that_stays_away_wakes_the_operators(stacks: dict[str, Template]) -> None:
+    monitoring, compute = stacks["Monitoring"], stacks["Compute"]
+    [alarm] = [a for name, a in alarms_of(monitoring).items() if name == "p2-helper-stopped"]
+    queue = monitoring["HelperStoppedQueue"]["Properties"]["QueueName"]
+    assert alarm["MetricName"] == "NumberOfMessagesSent"  # the second one rings although the first still lies there
+    assert alarm["AlarmActions"] == [f"{TOPIC}ops-alerts"]
+    assert queue == "bp-staging-stopped-helpers"
+    assert queue in alarm["AlarmDescription"]
+    [statement] = monitoring["HelperStoppedQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].endswith("bp-staging-helper-stopped")
+    helpers = {c["Name"] for c in compute["BackendTask"]["Properties"]["ContainerDefinitions"] if not c["Essential"]}
+    _, pattern = RULES["HelperStopped"]
+    assert set(pattern["detail"]["containers"]["name"]) == helpers
 
 
 def test_metrics_are_published_each_minute_about_the_minute_that_was_due(stacks: dict[str, Template]) -> None:

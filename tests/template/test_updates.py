@@ -19,7 +19,7 @@ from .variants import CERTIFICATE, Variant
 BIGGER = {
     "DatabaseClass": "db.t4g.large",
     "RedisNodeType": "cache.t4g.medium",
-    "RedisReplicas": "1",
+    "RedisReplica": "standby",
     "BackendSize": "2048/4096",
     "FrontendSize": "1024/2048",
     "NatGateways": "2",
@@ -31,6 +31,8 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "HTTPS off again": (CERTIFICATE, {}),
     "sizes of a large production": ({}, BIGGER),
     "back to small sizes": (BIGGER, {}),
+    "Redis with a replica that takes over": ({"RedisReplica": "standby"}, {"RedisReplica": "failover"}),
+    "Redis without failover again": ({"RedisReplica": "failover"}, {"RedisReplica": "standby"}),
     "images pushed": ({"ImagesPushed": "false"}, {"ImagesPushed": "true"}),
     "another release": ({"ImageTag": "v1"}, {"ImageTag": "v2"}),
     "load balancer limited to CloudFront": ({}, {"CloudFrontPrefixListId": "pl-3b927c52"}),
@@ -88,6 +90,23 @@ def replaced(before: dict[str, Template], after: dict[str, Template]) -> set[str
     return found
 
 
+NOT_AT_ONCE = {
+    # CloudFormation sends these in calls of its own choice; ElastiCache refuses failover where no replica stands yet
+    "AWS::ElastiCache::ReplicationGroup": ("NumCacheClusters", "AutomaticFailoverEnabled"),
+}
+
+
+def refused(before: dict[str, Template], after: dict[str, Template]) -> set[str]:
+    """What a service takes only one after the other, and this update would change together."""
+    return {
+        f"{stack}/{name}: {' with '.join(keys)}"
+        for stack, resources in before.items()
+        for name, old in resources.items()
+        if (keys := NOT_AT_ONCE.get(old["Type"]))
+        and all(old["Properties"][key] != after[stack][name]["Properties"][key] for key in keys)
+    }
+
+
 def harmful(before: dict[str, Template], after: dict[str, Template]) -> set[str]:
     kinds = {f"{stack}/{name}": r["Type"] for stack, resources in before.items() for name, r in resources.items()}
     return {
@@ -104,6 +123,7 @@ def test_nothing_that_matters_is_replaced_by(stage: str, change: str) -> None:
     before, after = (resolved(Stage=stage, **parameters) for parameters in CHANGES[change])
     assert before != after
     assert harmful(before, after) == set()
+    assert refused(before, after) == set()
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])
@@ -123,6 +143,17 @@ def test_the_listener_of_port_80_turns_into_the_redirect_without_being_made_anew
     assert {key for key in old if old[key] != new[key]} == {"DefaultActions"}
     for name in ("LoadBalancer", "BackendTargetGroup", "FrontendTargetGroup"):
         assert before[name] == after[name]
+
+
+@pytest.mark.parametrize("steps", [("none", "failover"), ("failover", "none")])
+def test_a_replica_and_failover_in_one_deployment_are_known_to_be_refused(steps: tuple[str, str]) -> None:
+    before, after = (resolved(RedisReplica=step) for step in steps)
+    assert refused(before, after) == {"Data/Redis: NumCacheClusters with AutomaticFailoverEnabled"}
+
+
+def test_other_zones_are_known_to_replace_the_subnets() -> None:
+    found = harmful(resolved(), resolved(Zones="us-east-1c,us-east-1f"))
+    assert "Network/IsolatedSubnetA: AvailabilityZone" in found
 
 
 REPLACING = {

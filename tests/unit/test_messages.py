@@ -105,6 +105,16 @@ def test_a_new_image_tells_its_stage_and_fleet() -> None:
     assert (message.stage, message.slug) == ("staging", "image-to-video")
 
 
+def job_queued(slug: str) -> str:
+    batch = queue_batch(sample("reconcile_job_queued"))
+    assert batch is not None
+    return json.dumps(json.loads(batch.messages[0].body) | {"detail": {"workflow_slug": slug}})
+
+
+def test_a_workflow_that_the_backend_can_store_can_be_announced() -> None:
+    assert parse_job_queued(job_queued("x" * 255)).names == {"x" * 255}
+
+
 @pytest.mark.parametrize(
     ("parse", "event", "where"),
     [
@@ -114,6 +124,9 @@ def test_a_new_image_tells_its_stage_and_fleet() -> None:
         pytest.param(parse_nudge, {"step": 7}, "step", id="a step that is no text"),
         pytest.param(parse_job_queued, "{", "Invalid JSON", id="a body that is no JSON"),
         pytest.param(parse_job_queued, '{"source": "bp.backend"}', "detail-type", id="a body that says half its kind"),
+        pytest.param(
+            parse_job_queued, job_queued("x" * 256), "workflow_slug", id="a workflow longer than the backend can store"
+        ),
         pytest.param(parse_alarm, {"Records": []}, "Records", id="no record"),
         pytest.param(
             parse_alarm,

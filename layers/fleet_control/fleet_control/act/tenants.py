@@ -52,9 +52,18 @@ UNION ALL SELECT privilege_type,
        CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`'),
        REPLACE(column_name, '`', '``'), is_grantable = 'YES'
 FROM information_schema.column_privileges WHERE grantee = %(grantee)s
+UNION ALL SELECT may.privilege,
+       CONCAT(routine_type, ' `', REPLACE(db, '`', '``'), '`.`', REPLACE(routine_name, '`', '``'), '`'), NULL,
+       FIND_IN_SET('Grant', proc_priv) > 0
+FROM mysql.procs_priv
+JOIN (SELECT 'Execute' AS flag, 'EXECUTE' AS privilege UNION ALL SELECT 'Alter Routine', 'ALTER ROUTINE'
+      UNION ALL SELECT 'Grant', 'USAGE') AS may ON FIND_IN_SET(may.flag, proc_priv)
+WHERE user = %(user)s AND host = '%%'
+UNION ALL SELECT 'ROLE', CONCAT('`', REPLACE(role, '`', '``'), '`'), NULL, FALSE
+FROM mysql.roles_mapping WHERE user = %(user)s AND host = '%%'
 """
 
-Held = tuple[str, str, str | None]  # privilege, target, column
+Held = tuple[str, str, str | None]  # privilege (or ROLE), target (or the role's name), column
 
 
 class UserRefused(FleetControlError):  # noqa: N818 - what happened, like its siblings
@@ -96,17 +105,18 @@ class TenantDatabases:
         return tuple(pending)
 
     def revoke_surplus(self, central: str) -> tuple[str, ...]:
-        """Takes away whatever the user holds beyond GRANTS; gives what that was."""
-        held = _held(self._database.query(_HELD, {"grantee": _GRANTEE}))
+        """Takes away whatever the user holds beyond GRANTS; gives what that was. Raises UserRefused naming what stays:
+        a role can be taken only by who administers it."""
+        held = _held(self._database.query(_HELD, {"grantee": _GRANTEE, "user": USER}))
         surplus = sorted(held - _wanted(central), key=str)
-        for privilege, target, column in surplus:
-            what = _clause(privilege, (column,) if column else ())
+        for one in surplus:
             # A grant on `pool_%` holds a percent sign, which the driver would take for a parameter.
-            revoke = f"REVOKE {what} ON {target}".replace("%", "%%")
-            self._database.execute(f"{revoke} FROM %s@%s", _ACCOUNT)
-        return tuple(
-            f"{_clause(privilege, (column,) if column else ())} on {target}" for privilege, target, column in surplus
-        )
+            revoke = f"REVOKE {_named(one, ' ON ')}".replace("%", "%%")
+            try:
+                self._database.execute(f"{revoke} FROM %s@%s", _ACCOUNT)
+            except pymysql.MySQLError as error:
+                raise UserRefused(f"user {USER} keeps {_named(one, ' on ')}: error {error.args[0]}") from None
+        return tuple(_named(one, " on ") for one in surplus)
 
 
 def _quoted(name: str) -> str:
@@ -120,6 +130,12 @@ def _held(rows: list[Row]) -> set[Held]:
     """USAGE means none. The right to pass privileges on is one of its target, whatever row tells of it."""
     passed_on: set[Held] = {("GRANT OPTION", row["target"], None) for row in rows if row["may_be_passed_on"]}
     return passed_on | {(r["privilege"], r["target"], r["col"]) for r in rows if r["privilege"] != "USAGE"}
+
+
+def _named(held: Held, on: str) -> str:
+    """As REVOKE calls it. A role has no target: its name is what is held."""
+    privilege, target, column = held
+    return target if privilege == "ROLE" else f"{_clause(privilege, (column,) if column else ())}{on}{target}"
 
 
 def _clause(privilege: str, columns: tuple[str, ...]) -> str:

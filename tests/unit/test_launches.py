@@ -129,6 +129,15 @@ def test_a_blockade_lasts_since_the_first_refusal_in_a_row() -> None:
     assert found.blocked_since == b.ago(200)
 
 
+def test_a_blockade_stands_where_nobody_may_try_any_more() -> None:
+    """AWS itself suspends Launch, most commonly after a day of refusals."""
+    refusals = [Launch(b.ago(age), None, DRY) for age in (7200, 9000, 93_600)]
+    found = told(b.fleet(desired=2, queued=4, launches_stopped=True), *refusals)
+    assert found.refused == FailedLaunch("no_capacity", DRY, b.ago(7200))
+    assert found.blocked_since == b.ago(9000)
+    assert told(b.fleet(launches_stopped=True)).refused is None
+
+
 @pytest.mark.parametrize(
     "launches",
     [

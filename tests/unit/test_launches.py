@@ -99,7 +99,10 @@ def late(name: str, age: float = 700) -> Instance:
         ),
         pytest.param(
             b.fleet(late("i-5")),
-            [Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4"), gone("i-3", 1100), gone("i-2", 1800)],
+            [
+                *[Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4")],
+                *[gone("i-3", 1100), gone("i-2", 1800), Launch(b.ago(2500), "i-1")],
+            ],
             {"i-4": 5, "i-1": 2},
             1,
             id="mended, and broken again: the newest that registered counts by its launch",

@@ -76,6 +76,7 @@ def test_launches_are_held_and_resumed_and_an_operators_suspension_is_another(gr
     def held() -> bool:
         found = groups.group(name)
         assert found is not None
+        assert found.launches_stopped == ("Launch" in found.suspended and not found.launches_held)
         return found.launches_held
 
     assert not held()

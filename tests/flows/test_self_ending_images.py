@@ -122,3 +122,13 @@ def test_an_operator_who_stops_launches_is_not_overruled() -> None:
     night.pass_by(1800)
     assert night.stage.made("resume_launches") == []
     assert night.launched == []
+
+
+def test_nor_is_one_who_stops_them_before_the_breaker_opens() -> None:
+    night = fleet(0, 8, 133)
+    night.pass_by(100)
+    night.stage.groups[GROUP] = replace(night.stage.groups[GROUP], suspended=frozenset({"AZRebalance", "Launch"}))
+    night.pass_by(3600)
+    assert night.opened is not None
+    assert night.stage.groups[GROUP].suspended == {"AZRebalance", "Launch"}
+    assert len(night.launched) == 4

@@ -93,11 +93,22 @@ def test_the_plan_of_a_fleet_whose_launches_fail(fleet: Fleet, desired: int | No
         pytest.param(b.fleet(queued=8, launches=DUE, launches_held=True), False, True, id="a probe is due"),
         pytest.param(b.fleet(b.idle("i-1"), launches_held=True), False, True, id="one has registered"),
         pytest.param(b.fleet(queued=8), False, False, id="nothing has failed"),
+        pytest.param(
+            b.fleet(queued=8, launches=OPEN, launches_stopped=True), False, False, id="open, but stopped by an operator"
+        ),
+        pytest.param(
+            b.fleet(queued=8, launches=DUE, launches_stopped=True), False, False, id="who is not overruled for a probe"
+        ),
     ],
 )
 def test_while_nothing_more_may_be_launched_the_group_does_not_either(fleet: Fleet, hold: bool, resume: bool) -> None:
     found = plan(b.observation(fleet), 50).fleets[0]
     assert (found.hold_launches, found.resume_launches) == (hold, resume)
+
+
+def test_that_somebody_else_has_stopped_launches_is_told() -> None:
+    found = plan(b.observation(b.fleet(desired=2, queued=4, launches_stopped=True)), 50).fleets[0]
+    assert "somebody else has suspended its group's process Launch" in found.reason
 
 
 def test_an_open_breaker_is_told_with_its_next_probe() -> None:

@@ -99,7 +99,10 @@ def late(name: str, age: float = 700) -> Instance:
         ),
         pytest.param(
             b.fleet(late("i-5")),
-            [Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4"), gone("i-3", 1100), gone("i-2", 1800)],
+            [
+                *[Launch(b.ago(700), "i-5"), Launch(b.ago(1000), "i-4")],
+                *[gone("i-3", 1100), gone("i-2", 1800), Launch(b.ago(2500), "i-1")],
+            ],
             {"i-4": 5, "i-1": 2},
             1,
             id="mended, and broken again: the newest that registered counts by its launch",
@@ -127,6 +130,15 @@ def test_a_blockade_lasts_since_the_first_refusal_in_a_row() -> None:
     found = told(b.fleet(), *refusals, Launch(b.ago(300), "i-1"), Launch(b.ago(400), None, DRY))
     assert found.refused == FailedLaunch("no_capacity", DRY, b.ago(20))
     assert found.blocked_since == b.ago(200)
+
+
+def test_a_blockade_stands_where_nobody_may_try_any_more() -> None:
+    """AWS itself suspends Launch, most commonly after a day of refusals."""
+    refusals = [Launch(b.ago(age), None, DRY) for age in (7200, 9000, 93_600)]
+    found = told(b.fleet(desired=2, queued=4, launches_stopped=True), *refusals)
+    assert found.refused == FailedLaunch("no_capacity", DRY, b.ago(7200))
+    assert found.blocked_since == b.ago(9000)
+    assert told(b.fleet(launches_stopped=True)).refused is None
 
 
 @pytest.mark.parametrize(

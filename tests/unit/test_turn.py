@@ -92,6 +92,13 @@ def test_what_fails_at_every_look_keeps_nobody_waiting_for_ever() -> None:
     }
 
 
+def test_no_group_may_launch_again_before_its_desired_capacity_is_set() -> None:
+    turns = [in_turn(everything(500), b.NOW + timedelta(seconds=10 * look)) for look in range(20)]
+    resumed = [one for turn in turns for one in turn.plan.fleets if one.resume_launches]
+    assert len(resumed) == 20 * MOST["resume_launches"]
+    assert all(one.desired == 3 for one in resumed)
+
+
 @pytest.mark.parametrize("held", [1, 3])
 def test_a_row_stays_until_all_its_jobs_are_given_back(held: int) -> None:
     gone = crew(200)

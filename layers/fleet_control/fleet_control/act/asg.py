@@ -60,6 +60,11 @@ class Group:
         return self.suspended.issuperset(HELD_LAUNCHES) and "Terminate" not in self.suspended
 
     @property
+    def launches_stopped(self) -> bool:
+        """By somebody else: an operator, or AWS, which suspends Launch where launches have been refused for a day."""
+        return "Launch" in self.suspended and not self.launches_held
+
+    @property
     def existing(self) -> int:
         return len(self.members)
 

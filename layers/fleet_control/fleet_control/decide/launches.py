@@ -89,7 +89,8 @@ def history(
     """`launches` newest first, as far back as they were read; `where` is the standing of the fleet's members."""
     overdue = {name for name, standing in where.items() if standing is Standing.OVERDUE}
     failures = sorted(_failures(launches, fleet, overdue, registered))
-    refused = _refused(launches, now)
+    # Where nobody may try, the last refusals stand however old: after a day of them AWS itself suspends Launch.
+    refused = _refused(launches, launches[0].at if fleet.launches_stopped and launches else now)
     return LaunchHistory(
         failed_in_a_row=len(failures),
         opened_at=failures[FAILURES - 1] if len(failures) >= FAILURES else None,
@@ -125,10 +126,9 @@ def _unseen(launches: Iterable[Launch], members: set[str], now: datetime) -> int
     return sum(one.instance_id not in members for one in under_way)
 
 
-def _refused(launches: Iterable[Launch], now: datetime) -> list[FailedLaunch]:
+def _refused(launches: Iterable[Launch], after: datetime) -> list[FailedLaunch]:
     """The refused attempts in a row, newest first; none when AWS launches, or when the last refusal is long past."""
     found: list[FailedLaunch] = []
-    after = now
     for one in launches:
         if one.refusal is None or seconds_since(one.at, after) > RETRY_GAP_SECONDS:
             break

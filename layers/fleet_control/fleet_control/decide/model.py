@@ -220,6 +220,8 @@ class Fleet:
     az_rebalance_runs: bool = False
     launches_held: bool = False
     """Its breaker keeps the group from launching by itself."""
+    launches_stopped: bool = False
+    """Somebody else does, an operator or AWS: that is neither marked as ours nor taken back."""
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
     launches: LaunchHistory = LaunchHistory()

@@ -109,7 +109,7 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
         scale_in=going if going.worker is not None else None,
         restart=abandoned_drains(fleet, needs.undo, running, now),
         suspend_az_rebalance=fleet.az_rebalance_runs,
-        hold_launches=needs.breaker.holds and not fleet.launches_held,
+        hold_launches=needs.breaker.holds and not (fleet.launches_held or fleet.launches_stopped),
         resume_launches=fleet.launches_held and not needs.breaker.holds,
         hooks=answers(fleet, now),
         zombies=dead,
@@ -171,6 +171,8 @@ def _launches(fleet: Fleet, needs: Capacity, blocked: float | None) -> str:
     told = f"; {needs.breaker.reason}" if needs.breaker.reason else ""
     if needs.breaker.holds:
         told += ", and its group launches nothing by itself"
+    if fleet.launches_stopped:
+        told += "; somebody else has suspended its group's process Launch: resume it, or nothing is launched"
     refused = fleet.launches.refused
     if blocked is not None and refused is not None:
         told += f"; capacity blocked for {blocked:.0f} s: {advice(refused.code)} ({refused.message})"

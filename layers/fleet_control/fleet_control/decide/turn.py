@@ -60,6 +60,8 @@ def in_turn(decided: Plan, now: datetime) -> Turn:
     fleets = decided.fleets
     for kind in (kind for kind in MOST if kind not in LOSSES):
         fleets = _fleets(fleets, kind, now, put_off)
+        if kind == "desired":
+            fleets = _resumed_with_desired(decided.fleets, fleets, put_off)
     return Turn(Plan(fleets, losses), dict(sorted(put_off.items())))
 
 
@@ -83,6 +85,16 @@ def _fleets(fleets: tuple[FleetPlan, ...], kind: str, now: datetime, put_off: di
         return fleets
     numbers = iter(range(len(wishes)))
     return tuple(_trimmed(one, kind, [next(numbers) in granted for _ in _changes(one, kind)]) for one in fleets)
+
+
+def _resumed_with_desired(
+    planned: tuple[FleetPlan, ...], fleets: tuple[FleetPlan, ...], put_off: dict[str, int]
+) -> tuple[FleetPlan, ...]:
+    """A group that may launch again launches up to its desired capacity at once: up to the old one, were it not set."""
+    early = [one.desired != wish.desired and one.resume_launches for wish, one in zip(planned, fleets, strict=True)]
+    _count(put_off, "resume_launches", sum(early))
+    changed = zip(fleets, early, strict=True)
+    return tuple(_trimmed(one, "resume_launches", [False]) if waits else one for one, waits in changed)
 
 
 def _changes(one: FleetPlan, kind: str) -> tuple[Any, ...]:
@@ -117,4 +129,4 @@ def _first(items: Sequence[Item], names: Sequence[str], kind: str, now: datetime
 
 def _count(put_off: dict[str, int], kind: str, left: int) -> None:
     if left:
-        put_off[kind] = left
+        put_off[kind] = put_off.get(kind, 0) + left

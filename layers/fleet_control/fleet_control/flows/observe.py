@@ -146,6 +146,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         last_job_at=last_job_at(queues, policy.workflows),
         az_rebalance_runs="AZRebalance" not in group.suspended,
         launches_held=group.launches_held,
+        launches_stopped=group.launches_stopped,
         unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
         unknown_tags=unknown_tags(group),
     )

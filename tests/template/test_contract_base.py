@@ -97,6 +97,18 @@ def test_every_log_is_kept_as_long_as_the_stage_says(stage: str, days: int) -> N
     for name, stack in resolved(Stage=stage, FlowLogs="true").items():
         for group in properties_of(stack, "AWS::Logs::LogGroup").values():
             assert (name, group["LogGroupName"], int(group["RetentionInDays"])) == (name, group["LogGroupName"], days)
+    expires = [
+        r.get("ExpirationInDays") for r in at(resolved(Stage=stage)["Data"], "LogsBucket LifecycleConfiguration Rules")
+    ]
+    assert [int(found) for found in expires if found] == [days]
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+@pytest.mark.parametrize("logical_id", KEPT)
+def test_a_replacement_that_nobody_wanted_leaves_the_old_data_behind(stage: str, logical_id: str) -> None:
+    """Not what Redis holds: it comes back by itself."""
+    policy = resolved(Stage=stage)["Data"][logical_id]["UpdateReplacePolicy"]
+    assert policy == {"Database": "Snapshot", "Redis": "Delete"}.get(logical_id, "Retain")
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])

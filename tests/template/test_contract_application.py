@@ -215,6 +215,8 @@ def test_pages_pass_through_uncached_with_all_that_the_viewer_sent(stacks: dict[
 def test_finished_videos_are_cached_from_the_bucket_and_only_cloudfront_reads_it(stacks: dict[str, Template]) -> None:
     [behaviour] = distribution(stacks)["CacheBehaviors"]
     assert (behaviour["PathPattern"], behaviour["TargetOriginId"]) == ("/tenants/*", "media")
+    assert behaviour["ViewerProtocolPolicy"] == "redirect-to-https"
+    assert behaviour["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"  # AWS's CachingOptimized
     origin = next(o for o in distribution(stacks)["Origins"] if o["Id"] == "media")
     assert origin["OriginAccessControlId"] == "MediaAccessControl.Id"
     assert origin["DomainName"] == "bp-media-123456789012-staging.s3.us-east-1.amazonaws.com"

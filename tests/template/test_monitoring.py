@@ -156,6 +156,31 @@ def test_an_alarm_goes_off_as_the_contract_says(stacks: dict[str, Template], nam
     assert alarm["AlarmActions"] == [OPS]
 
 
+WATCHED = {
+    "p1-rds-cpu": ("AWS/RDS", "CPUUtilization", {"DBInstanceIdentifier": "Database"}),
+    "p2-rds-cpu": ("AWS/RDS", "CPUUtilization", {"DBInstanceIdentifier": "Database"}),
+    "p1-rds-storage": ("AWS/RDS", "FreeStorageSpace", {"DBInstanceIdentifier": "Database"}),
+    "face-swap-p2-error-rate": (
+        "ComfyUI/Workers",
+        "ErrorRate",
+        {"Stage": "staging", "WorkflowSlug": "face-swap"},
+    ),
+    "face-swap-p3-queue-long": (
+        "ComfyUI/Workers",
+        "QueueDepth",
+        {"Stage": "staging", "WorkflowSlug": "face-swap"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_an_alarm_watches_what_the_contract_says(stacks: dict[str, Template], name: str) -> None:
+    found = [a for s in stacks.values() for a in properties_of(s, "AWS::CloudWatch::Alarm").values()]
+    (alarm,) = [alarm for alarm in found if alarm["AlarmName"] == f"bp-staging-{name}"]
+    dimensions = {d["Name"]: d["Value"] for d in alarm["Dimensions"]}
+    assert (alarm["Namespace"], alarm["MetricName"], dimensions) == WATCHED[name]
+
+
 @pytest.mark.parametrize("name", ["p1-alb-5xx", "p2-alb-5xx"])
 def test_every_5xx_counts_whoever_said_it(stacks: dict[str, Template], name: str) -> None:
     alarms = properties_of(stacks["Monitoring"], "AWS::CloudWatch::Alarm").values()

@@ -287,7 +287,7 @@ def test_a_helper_of_the_backend_that_stays_away_wakes_the_operators(stacks: dic
     [statement] = monitoring["HelperStoppedQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].endswith("bp-staging-helper-stopped")
     helpers = {c["Name"] for c in compute["BackendTask"]["Properties"]["ContainerDefinitions"] if not c["Essential"]}
-    pattern: Any = RULES["HelperStopped"][1]
+    pattern = monitoring["HelperStoppedRule"]["Properties"]["EventPattern"]
     assert set(pattern["detail"]["containers"]["name"]) == helpers
 
 

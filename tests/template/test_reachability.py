@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
@@ -165,63 +165,21 @@ def test_subnets_lie_side_by_side_in_the_vpc(network: Template) -> None:
     assert sorted(zones) == ["us-east-1a"] * 3 + ["us-east-1b"] * 3
 
 
-Standing = tuple[list[str], list[str]]
-"""Security groups and subnets."""
-
-
-def standing(stacks: dict[str, Template]) -> dict[str, Standing]:
-    """Where everything with a network interface stands and what it wears, by stack/logical id."""
-    found: dict[str, Standing] = {}
-    for stack, resources in stacks.items():
-        for name, resource in resources.items():
-            if stands := STANDS.get(resource["Type"]):
-                found[f"{stack}/{name}"] = stands(resources, resource["Properties"])
-    return found
-
-
-def of_subnet_group(resources: Template, groups: list[str], subnet_group: str) -> Standing:
-    return groups, resources[subnet_group]["Properties"]["SubnetIds"]
-
-
-def of_service(_: Template, service: dict[str, Any]) -> Standing:
-    network = service["NetworkConfiguration"]["AwsvpcConfiguration"]
-    return network["SecurityGroups"], network["Subnets"]
-
-
-def of_fleet(resources: Template, group: dict[str, Any]) -> Standing:
-    wanted = group["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]["LaunchTemplateId"]
-    machine = resources[wanted]["Properties"]["LaunchTemplateData"]
-    return machine["SecurityGroupIds"], group["VPCZoneIdentifier"]
-
-
-STANDS: dict[str, Callable[[Template, dict[str, Any]], Standing]] = {
-    "AWS::ElasticLoadBalancingV2::LoadBalancer": lambda _, p: (p["SecurityGroups"], p["Subnets"]),
-    "AWS::ECS::Service": of_service,
-    "AWS::Lambda::Function": lambda _, p: (p["VpcConfig"]["SecurityGroupIds"], p["VpcConfig"]["SubnetIds"]),
-    "AWS::AutoScaling::AutoScalingGroup": of_fleet,
-    "AWS::RDS::DBInstance": lambda r, p: of_subnet_group(r, p["VPCSecurityGroups"], p["DBSubnetGroupName"]),
-    "AWS::ElastiCache::ReplicationGroup": lambda r, p: of_subnet_group(
-        r, p["SecurityGroupIds"], p["CacheSubnetGroupName"]
-    ),
+WEARERS = {
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "SecurityGroups",
+    "AWS::RDS::DBInstance": "VPCSecurityGroups",
+    "AWS::ElastiCache::ReplicationGroup": "SecurityGroupIds",
 }
-WHO = {
-    "Edge/LoadBalancer": "load balancer",
-    "Compute/BackendService": "backend",
-    "Compute/FrontendService": "frontend",
-    "Fleetimagetovideo/FleetGroup": "GPU worker",
-    "Fleetfaceswap/FleetGroup": "GPU worker",
-    "Data/Database": "MariaDB",
-    "Data/Redis": "Redis",
-}
-"""What is none of these is a function of the control plane."""
 
 
-@pytest.mark.parametrize("stage", ["staging", "production"])
-def test_everybody_wears_the_group_and_stands_in_the_subnets_of_its_place(stage: str) -> None:
-    """What is computed above is of places; this is who is there, and so nobody wears the default group."""
-    found = standing(resolved(Stage=stage))
-    assert found.keys() >= WHO.keys()
-    assert len(found) == len(WHO) + 9
-    for name, (groups, subnets) in found.items():
-        group, kind = PLACES[WHO.get(name, "control plane")]
-        assert (name, groups, subnets) == (name, [group], [f"{kind}Subnet{zone}" for zone in "AB"])
+def test_nobody_wears_the_default_security_group(stacks: dict[str, Template]) -> None:
+    everything = [(r["Type"], r["Properties"]) for stack in stacks.values() for r in stack.values()]
+    worn = [p[WEARERS[kind]] for kind, p in everything if kind in WEARERS]
+    worn += [p["VpcConfig"]["SecurityGroupIds"] for kind, p in everything if kind == "AWS::Lambda::Function"]
+    tasks = [p["NetworkConfiguration"] for kind, p in everything if kind == "AWS::ECS::Service"]
+    worn += [network["AwsvpcConfiguration"]["SecurityGroups"] for network in tasks]
+    worn += [
+        p["LaunchTemplateData"]["SecurityGroupIds"] for kind, p in everything if kind == "AWS::EC2::LaunchTemplate"
+    ]
+    assert len(worn) == 3 + 9 + 2 + 2
+    assert {group for groups in worn for group in groups} == {group for group, _ in PLACES.values()}

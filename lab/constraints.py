@@ -26,8 +26,10 @@ def faults(path: Path, given: Mapping[str, str], region: str = REGION) -> list[s
         return [f"{name}: the template has no such parameter" for name in unknown]
     values = parameter_values(source, given)
     refused = [*of_parameters(declared, values), *of_rules(source.get("Rules", {}), values | {"AWS::Region": region})]
+    if refused:  # what follows takes values for well formed
+        return refused
     late = [*of_places(values, region), *of_slugs(source, values)]
-    return refused or late or list(of_nested(render(path, given)))
+    return late or list(of_nested(render(path, given)))
 
 
 def of_parameters(declared: Template, values: Mapping[str, str], where: str = "") -> Iterator[str]:

@@ -18,7 +18,10 @@ OF_THE_COMMAND_LINE = {
     # commands that are no operation of a service, with the options that the guides use
     "cloudformation deploy": {"stack-name", "template-file", "capabilities", "parameter-overrides"},
     "ecr get-login-password": set(),
+    "elasticache wait": {"replication-group-id"},
     "logs tail": {"since", "filter-pattern", "log-stream-name-prefix"},
+    "rds wait": {"db-instance-identifier"},
+    "s3 rb": {"force"},
     "s3 rm": {"recursive"},
 }
 EVERYWHERE = {"query", "output", "region", "cli-binary-format", "max-items"}
@@ -89,3 +92,28 @@ def test_whatever_writes_into_the_log_bucket_is_stopped_before_it_is_emptied() -
         tear_down().index(what) for what in ("access_logs.s3.enabled", "put-bucket-logging", "aws s3 rm", "sam delete")
     ]
     assert order == sorted(order)
+
+
+def test_after_a_failed_first_deployment_production_gives_back_all_that_it_would_keep() -> None:
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    [block] = [block for block in blocks("docs/deploy.md") if "--no-deletion-protection" in block]
+    data = resolved(Stage="production")["Data"]
+    kept = {name: r for name, r in data.items() if r.get("DeletionPolicy") == "Retain"}
+    for resource in kept.values():
+        properties = resource["Properties"]
+        match resource["Type"]:
+            case "AWS::S3::Bucket":
+                [buckets] = re.findall(r"for bucket in (.*); do aws s3 rb", block)
+                assert properties["BucketName"].split("-")[1] in buckets.split()
+            case "AWS::SecretsManager::Secret":
+                [secrets] = re.findall(r"for secret in (.*); do", block)
+                assert properties["Name"].removeprefix("/bp/production/") in secrets.split()
+            case "AWS::RDS::DBInstance":
+                assert f"delete-db-instance --db-instance-identifier {properties['DBInstanceIdentifier']}" in block
+            case "AWS::ElastiCache::ReplicationGroup":
+                group = properties["ReplicationGroupId"]
+                assert f"delete-replication-group --replication-group-id {group}" in block
+            case other:
+                raise AssertionError(other)
+    assert len(kept) == 10
+    assert "A stack that was rolled back cannot be deployed again" in page

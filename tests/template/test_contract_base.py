@@ -31,6 +31,9 @@ FACTS: list[tuple[str, str, str, Any, Any]] = [
     ("deletion protection", "Data", "Database DeletionProtection", False, True),
     ("no address of its own", "Data", "Database PubliclyAccessible", False, False),
     ("no Performance Insights", "Data", "Database EnablePerformanceInsights", None, None),
+    ("its own parameters", "Data", "Database DBParameterGroupName", "DatabaseParameters", "DatabaseParameters"),
+    ("load balancer on the internet", "Edge", "LoadBalancer Scheme", "internet-facing", "internet-facing"),
+    ("CloudFront signs", "Edge", "MediaAccessControl OriginAccessControlConfig SigningBehavior", "always", "always"),
     ("central database", "Data", "Database DBName", "bp", "bp"),
     ("Redis", "Data", "Redis EngineVersion", "7.1", "7.1"),
     ("TLS to Redis", "Data", "Redis TransitEncryptionEnabled", True, True),
@@ -97,6 +100,18 @@ def test_every_log_is_kept_as_long_as_the_stage_says(stage: str, days: int) -> N
     for name, stack in resolved(Stage=stage, FlowLogs="true").items():
         for group in properties_of(stack, "AWS::Logs::LogGroup").values():
             assert (name, group["LogGroupName"], int(group["RetentionInDays"])) == (name, group["LogGroupName"], days)
+    expires = [
+        r.get("ExpirationInDays") for r in at(resolved(Stage=stage)["Data"], "LogsBucket LifecycleConfiguration Rules")
+    ]
+    assert [int(found) for found in expires if found] == [days]
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+@pytest.mark.parametrize("logical_id", KEPT)
+def test_a_replacement_that_nobody_wanted_leaves_the_old_data_behind(stage: str, logical_id: str) -> None:
+    """Not what Redis holds: it comes back by itself."""
+    policy = resolved(Stage=stage)["Data"][logical_id]["UpdateReplacePolicy"]
+    assert policy == {"Database": "Snapshot", "Redis": "Delete"}.get(logical_id, "Retain")
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])

@@ -30,6 +30,12 @@ REFUSED_BY_CLOUDFORMATION = [
         {"DomainName": "app.example.com"},
         "DomainNeedsCertificate: DomainName needs CertificateArn; give both for HTTPS or neither",
     ),
+    (
+        {"CertificateArn": "app.example.com", "DomainName": "app.example.com"},
+        "CertificateArn: 'app.example.com' does not match",
+    ),
+    ({"OpsEmail": "ops"}, "OpsEmail: 'ops' does not match"),
+    ({"MonthlyBudget": "300"}, "BudgetNeedsEmail: MonthlyBudget needs OpsEmail; nobody else is told"),
     ({"TickSeconds": "7"}, "TickSeconds: '7' is none of 5, 10, 15, 20, 30, 60"),
     ({"DatabaseClass": "t4g.small"}, "DatabaseClass: 't4g.small' is none of db.t4g.small, db.t4g.medium, db.t4g.large"),
     ({"FleetWorkerLimit": "-1"}, "FleetWorkerLimit: -1 is below 0"),

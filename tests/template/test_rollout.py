@@ -59,3 +59,15 @@ def test_a_rollout_that_stops_wakes_the_operators_at_once(stack: Template) -> No
     assert alarm["Dimensions"][0]["Value"].endswith(":stateMachine:bp-staging-ami-rollout")
     assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (1, 1)
     assert alarm["AlarmActions"] == ["arn:aws:sns:us-east-1:123456789012:bp-staging-ops-alerts"]
+
+
+def test_its_function_has_the_settings_that_the_others_have_from_the_application(stacks: dict[str, Template]) -> None:
+    """A nested stack gets no Globals, so they are written out there a second time."""
+    (rollout,) = properties_of(stacks["AmiRollout"], "AWS::Lambda::Function").values()
+    usual = stacks[""]["PublishMetricsFunction"]["Properties"]
+    own = {"SCALE_IN_MACHINE_ARN", "AMI_ROLLOUT_MACHINE_ARN"}
+    variables = rollout["Environment"]["Variables"]
+    assert {name: value for name, value in variables.items() if name not in own} == usual["Environment"]["Variables"]
+    assert own <= variables.keys()
+    for key in ("Runtime", "Handler", "Architectures", "MemorySize", "Timeout", "VpcConfig"):
+        assert rollout[key] == usual[key]

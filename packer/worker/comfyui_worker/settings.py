@@ -29,6 +29,8 @@ class Settings:
     heartbeat_interval: float = 30.0
     max_concurrency: int = 1
     metadata_base_url: str = METADATA
+    storage_prefix: str = "https://"
+    """What a job's addresses begin with. Neither ComfyUI nor the metadata service speaks TLS: none is asked for a job."""
     state_directory: Path = Path("/var/lib/comfyui-worker")
     cache_directory: Path = Path("/var/cache/comfyui-worker")
     cache_max_bytes: int = 20_000_000_000
@@ -123,6 +125,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "heartbeat_interval": ("HEARTBEAT_INTERVAL_SECONDS", _seconds),
     "max_concurrency": ("MAX_CONCURRENCY", _one),
     "metadata_base_url": ("METADATA_BASE_URL", _url),
+    "storage_prefix": ("STORAGE_PREFIX", str),
     "state_directory": ("STATE_DIRECTORY", Path),
     "cache_directory": ("CACHE_DIRECTORY", Path),
     "cache_max_bytes": ("CACHE_MAX_BYTES", _bytes),

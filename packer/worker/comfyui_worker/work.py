@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyui_worker import workflow
-from comfyui_worker.backend import PROVIDERS, Backend, new_session
+from comfyui_worker.backend import PROVIDERS, Backend
 from comfyui_worker.cache import AssetCache
 from comfyui_worker.comfyui import ComfyUi
 from comfyui_worker.ending import Ending
@@ -29,7 +29,7 @@ from comfyui_worker.rendering import Limits, Rendered, Rendering
 from comfyui_worker.retry import persist
 from comfyui_worker.settings import Settings
 from comfyui_worker.state import State
-from comfyui_worker.transfer import upload
+from comfyui_worker.transfer import storage_session, upload
 
 COMFYUI_DEAD, TROUBLE = "comfyui_dead", "worker_trouble"
 
@@ -42,7 +42,7 @@ class Work:
     ) -> None:
         self._settings, self._backend, self._comfyui = settings, backend, comfyui
         self._state, self._ending, self._log = state, ending, log
-        self._storage = new_session()
+        self._storage = storage_session(settings.storage_prefix)
         self._cache = AssetCache(settings.cache_directory, settings.cache_max_bytes)
 
     def do(self, job: Job) -> None:

@@ -96,7 +96,7 @@ def test_an_output_goes_from_comfyui_to_storage_in_pieces(tmp_path: Path, monkey
 
     result = tmp_path / "output"
     with serving(Streams) as url:
-        ComfyUi(url, "i-1", 20).view({"filename": "a.mp4"}, result)
+        ComfyUi(url, "i-1", 20).view({"filename": "a.mp4"}, result, max_bytes=LARGE)
         monkeypatch.setattr(socket.socket, "sendall", noted)
         upload(new_session(), url, {}, result, lambda: None)
     assert (result.stat().st_size, Streams.received) == (LARGE, LARGE)
@@ -110,6 +110,23 @@ def test_more_than_a_file_may_be_ends_the_job_and_not_the_disk(stand: Stand) -> 
     stand.start(INPUT_MAX_BYTES="2000000")
     stand.until(lambda: stand.status(after) == "completed")
     assert stand.job(dispatch)["last_error"] == "the input is larger than 2000000 bytes"
+
+
+def test_many_files_end_the_job_as_a_large_one_does(stand: Stand) -> None:
+    assets = [{"placeholder": f"__{number}__", "download_url": f"assets/{number}"} for number in range(9)]
+    dispatch, after = stand.submit(1, 0.1, assets=assets), stand.submit(2, 0.1)
+    stand.start(JOB_MAX_BYTES="100")
+    stand.until(lambda: stand.status(after) == "completed")
+    assert stand.job(dispatch)["last_error"] == "the files of the job are larger than 100 bytes"
+    assert len(stand.storage.downloads) < len(assets)
+
+
+def test_an_output_that_storage_would_not_take_ends_the_job_and_not_the_disk(stand: Stand) -> None:
+    dispatch = stand.submit(1, 0.1)
+    stand.start(OUTPUT_MAX_BYTES="99999")
+    stand.until(lambda: stand.status(dispatch) == "failed")
+    assert stand.job(dispatch)["last_error"] == "the output is larger than 99999 bytes"
+    assert stand.processes["i-1"].poll() is None
 
 
 def test_comfyui_accepts_what_the_worker_does() -> None:

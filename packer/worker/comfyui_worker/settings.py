@@ -36,6 +36,10 @@ class Settings:
     cache_max_bytes: int = 20_000_000_000
     input_max_bytes: int = 2048 << 20
     """Of the customer's file and of an asset; ComfyUI's unit accepts as much."""
+    job_max_bytes: int = 8192 << 20
+    """Of all files that a job brings."""
+    output_max_bytes: int = 5120 << 20
+    """What storage takes at once."""
     notice_interval: float = 5.0
     """Between two looks for a Spot notice."""
     requeue_margin: float = 10.0
@@ -130,6 +134,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "cache_directory": ("CACHE_DIRECTORY", Path),
     "cache_max_bytes": ("CACHE_MAX_BYTES", _bytes),
     "input_max_bytes": ("INPUT_MAX_BYTES", _bytes),
+    "job_max_bytes": ("JOB_MAX_BYTES", _bytes),
+    "output_max_bytes": ("OUTPUT_MAX_BYTES", _bytes),
     "notice_interval": ("NOTICE_INTERVAL_SECONDS", _seconds),
     "requeue_margin": ("REQUEUE_MARGIN_SECONDS", _seconds),
     "stop_grace": ("STOP_GRACE_SECONDS", _seconds),

@@ -30,7 +30,7 @@ class Settings:
     max_concurrency: int = 1
     metadata_base_url: str = METADATA
     storage_prefix: str = "https://"
-    """What a job's addresses begin with. Neither ComfyUI nor the metadata service speaks TLS: none is asked for a job."""
+    """What a job's addresses begin with. Neither ComfyUI nor the metadata service speaks TLS: no job can ask them."""
     state_directory: Path = Path("/var/lib/comfyui-worker")
     cache_directory: Path = Path("/var/cache/comfyui-worker")
     cache_max_bytes: int = 20_000_000_000

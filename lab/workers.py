@@ -159,6 +159,7 @@ class Workers:
             "HEARTBEAT_INTERVAL_SECONDS": str(pace.heartbeat),
             "MAX_CONCURRENCY": "1",
             "METADATA_BASE_URL": base,
+            "STORAGE_PREFIX": f"{base}/storage/",
             "NOTICE_INTERVAL_SECONDS": str(pace.notice),
             "REQUEUE_MARGIN_SECONDS": str(pace.margin),
             "PROGRESS_INTERVAL_SECONDS": "0.5",

@@ -27,5 +27,6 @@ fi
 
 install -m 644 "$image/files/comfyui.service" /etc/systemd/system/comfyui.service
 install -m 644 "$image/files/comfyui.tmpfiles" /etc/tmpfiles.d/comfyui.conf
+install -D -m 644 "$image/files/tmpfiles-timer.conf" /etc/systemd/system/systemd-tmpfiles-clean.timer.d/comfyui.conf
 systemctl enable --quiet comfyui.service
 say "$COMFYUI_VERSION ($COMFYUI_COMMIT)"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from comfyui_worker.settings import Settings
 
 from .hcl import PACKER, ROOT
 
@@ -111,3 +112,12 @@ def test_what_the_programs_say_is_collected_under_the_names_that_they_say_it_by(
     assert set(routed) == {*spoken, "gpu-worker-user-data"}
     assert sorted(routed.values()) == sorted(collected)
     assert "logger -t gpu-worker-user-data" in (ROOT / "stacks/gpu-fleet.yaml").read_text()
+
+
+def test_what_comfyui_leaves_goes_before_it_fills_the_disk_and_after_its_job_has_ended() -> None:
+    lines = (PACKER / "files/comfyui.tmpfiles").read_text().splitlines()
+    ages = {Path(line.split()[1]).name: line.split()[-1] for line in lines if line.startswith("d ")}
+    assert ages == dict.fromkeys(("input", "output", "temp"), "2h")
+    assert Settings.job_timeout < 2 * 3600
+    assert values(PACKER / "files/tmpfiles-timer.conf", "OnUnitActiveSec") == ["15min"]
+    assert "/etc/systemd/system/systemd-tmpfiles-clean.timer.d/" in (PACKER / "scripts/install-comfyui.sh").read_text()

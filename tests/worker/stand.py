@@ -87,6 +87,7 @@ class Stand:
             "ASG_NAME": f"asg-staging-{SLUG}",
             "COMFYUI_BASE_URL": f"{base}/comfyui",
             "METADATA_BASE_URL": base,
+            "STORAGE_PREFIX": f"{base}/storage/",
             "MAX_CONCURRENCY": "1",
             "STATE_DIRECTORY": str(self.folder / name / "state"),
             "CACHE_DIRECTORY": str(self.folder / name / "cache"),

@@ -63,6 +63,13 @@ def test_the_unit_gives_the_worker_the_time_it_counts_on() -> None:
     assert unit()["CacheDirectory"] == [Settings.cache_directory.name]
 
 
+def test_a_worker_that_polls_and_breaks_again_and_again_is_left_down() -> None:
+    """Each poll makes it look alive: the control plane would never replace it."""
+    [interval], [burst], [pause] = (unit()[name] for name in ("StartLimitIntervalSec", "StartLimitBurst", "RestartSec"))
+    longest = 2 * Settings.comfyui_patience + int(pause)  # before the lease, and again under the job
+    assert int(burst) * longest < int(interval)
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze judges the unit")
 def test_systemd_finds_the_unit_well_protected() -> None:
     ran = subprocess.run(

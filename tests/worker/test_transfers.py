@@ -9,12 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import requests
 from comfyui_worker.backend import new_session
 from comfyui_worker.comfyui import ComfyUi
-from comfyui_worker.errors import JobFailedError, StorageAwayError
+from comfyui_worker.errors import JobFailedError
 from comfyui_worker.settings import Settings
-from comfyui_worker.transfer import download, upload
+from comfyui_worker.transfer import download, storage_session, upload
 
 from .stand import Stand
 
@@ -97,7 +96,7 @@ def test_an_output_goes_from_comfyui_to_storage_in_pieces(tmp_path: Path, monkey
 
     result = tmp_path / "output"
     with serving(Streams) as url:
-        ComfyUi(url, "i-1", 20).view({"filename": "a.mp4"}, result)
+        ComfyUi(url, "i-1", 20).view({"filename": "a.mp4"}, result, max_bytes=LARGE)
         monkeypatch.setattr(socket.socket, "sendall", noted)
         upload(new_session(), url, {}, result, lambda: None)
     assert (result.stat().st_size, Streams.received) == (LARGE, LARGE)
@@ -111,6 +110,23 @@ def test_more_than_a_file_may_be_ends_the_job_and_not_the_disk(stand: Stand) -> 
     stand.start(INPUT_MAX_BYTES="2000000")
     stand.until(lambda: stand.status(after) == "completed")
     assert stand.job(dispatch)["last_error"] == "the input is larger than 2000000 bytes"
+
+
+def test_many_files_end_the_job_as_a_large_one_does(stand: Stand) -> None:
+    assets = [{"placeholder": f"__{number}__", "download_url": f"assets/{number}"} for number in range(9)]
+    dispatch, after = stand.submit(1, 0.1, assets=assets), stand.submit(2, 0.1)
+    stand.start(JOB_MAX_BYTES="100")
+    stand.until(lambda: stand.status(after) == "completed")
+    assert stand.job(dispatch)["last_error"] == "the files of the job are larger than 100 bytes"
+    assert len(stand.storage.downloads) < len(assets)
+
+
+def test_an_output_that_storage_would_not_take_ends_the_job_and_not_the_disk(stand: Stand) -> None:
+    dispatch = stand.submit(1, 0.1)
+    stand.start(OUTPUT_MAX_BYTES="99999")
+    stand.until(lambda: stand.status(dispatch) == "failed")
+    assert stand.job(dispatch)["last_error"] == "the output is larger than 99999 bytes"
+    assert stand.processes["i-1"].poll() is None
 
 
 def test_comfyui_accepts_what_the_worker_does() -> None:
@@ -128,12 +144,30 @@ def test_nobody_is_sent_elsewhere_by_a_file(tmp_path: Path) -> None:
             upload(new_session(), url, {}, file, lambda: None)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http:///a", ""])
+NOT_HTTPS = ["file:///etc/passwd", "ftp://127.0.0.1/a", "http:///a", "https:///a", "", "HTTP://169.254.169.254/latest/"]
+
+
+@pytest.mark.parametrize("url", NOT_HTTPS)
 def test_an_address_that_is_not_https_reads_nothing_from_this_machine(tmp_path: Path, url: str) -> None:
-    with pytest.raises(StorageAwayError) as caught:
-        download(new_session(), url, tmp_path / "file", "input", lambda: None, max_bytes=10)
-    assert url not in str(caught.value) or not url
-    assert isinstance(caught.value.__context__, requests.RequestException)
+    session = storage_session(Settings.storage_prefix)
+    with pytest.raises(JobFailedError, match="the input has an address that is not served"):
+        download(session, url, tmp_path / "file", "input", lambda: None, max_bytes=10)
+    (tmp_path / "file").write_bytes(b"result")
+    with pytest.raises(JobFailedError, match="the output has an address that is not served"):
+        upload(session, url, {}, tmp_path / "file", lambda: None)
+
+
+def test_a_job_cannot_have_the_worker_ask_the_machines_own_services(stand: Stand) -> None:
+    """ComfyUI has the files of other tenants' jobs under names that can be guessed."""
+    before = stand.submit(1, 0.1)
+    stand.start()
+    stand.until(lambda: stand.status(before) == "completed")
+    prompt = next(iter(stand.instance().comfyui._prompts))
+    stand.storage._asset = lambda base, asset: dict(asset)  # type: ignore[method-assign]
+    url = f"{stand.site.base('i-1')}/comfyui/view?filename={prompt}.mp4"
+    dispatch = stand.submit(2, 0.1, assets=[{"placeholder": "__A__", "download_url": url}])
+    stand.until(lambda: stand.status(dispatch) == "failed")
+    assert stand.job(dispatch)["last_error"] == "the asset has an address that is not served"
 
 
 def test_an_output_address_that_expired_meanwhile_fails_the_job_without_showing_it(stand: Stand) -> None:

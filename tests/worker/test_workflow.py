@@ -16,6 +16,20 @@ def test_placeholders_are_replaced_wherever_they_stand_and_the_payload_is_left_a
     assert LOAD["1"]["inputs"] == {"image": "__INPUT_PATH__", "note": "see __STYLE__ and __STYLE__"}
 
 
+def test_a_name_is_not_searched_for_placeholders() -> None:
+    """Sixteen assets whose placeholders are the digits of a hash would make gigabytes of one letter."""
+    names = {digit: f"{digit * 4}{'0123456789abcdef' * 3}.png" for digit in "0123456789abcdef"}
+    filled = workflow.graph({"workflow": {"1": {"inputs": {"image": "a"}}}}, names)
+    assert filled["1"]["inputs"]["image"] == names["a"]
+    filled = workflow.graph({"workflow": {"1": "__A__ __A__B"}}, {"__A__": "one", "__A__B": "other"})
+    assert filled["1"] == "one other"
+
+
+def test_an_empty_placeholder_stands_nowhere() -> None:
+    with pytest.raises(JobFailedError, match="empty placeholder"):
+        workflow.graph({"workflow": LOAD}, {"": "a.png"})
+
+
 def test_an_input_can_be_named_by_node_and_field() -> None:
     payload = {"workflow": LOAD, "input_node_id": 1, "input_field": "video"}
     assert workflow.with_input(workflow.graph(payload, {}), payload, "a.mp4")["1"]["inputs"]["video"] == "a.mp4"

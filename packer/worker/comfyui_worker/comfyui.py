@@ -73,8 +73,8 @@ class ComfyUi:
             return Progress(known=True)
         return Progress(known=True, done=True, outputs=entry.get("outputs") or {}, error=workflow.failure(entry))
 
-    def view(self, file: Mapping[str, str], path: Path) -> None:
-        """Write an output to `path`, as a stream."""
+    def view(self, file: Mapping[str, str], path: Path, *, max_bytes: int) -> None:
+        """Write an output to `path`, as a stream. Raises JobFailedError when there is more than `max_bytes` of it."""
         query = {"filename": file["filename"], "subfolder": file.get("subfolder", ""), "type": file.get("type", "")}
         try:
             url = f"{self._base_url}/view"
@@ -87,6 +87,8 @@ class ComfyUi:
                 if not answer.ok:
                     raise JobFailedError("ComfyUI does not find the output that it named")
                 for piece in answer.iter_content(CHUNK):
+                    if out.tell() + len(piece) > max_bytes:
+                        raise JobFailedError(f"the output is larger than {max_bytes} bytes")
                     out.write(piece)
         except requests.RequestException as error:
             raise ComfyUiAwayError(f"ComfyUI: {type(error).__name__}") from error

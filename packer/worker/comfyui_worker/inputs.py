@@ -25,7 +25,7 @@ TRANSFER_SECONDS = 120.0
 CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Inputs:
     """For one job; `scratch` is its directory, `patience` in seconds with a silent ComfyUI, `max_bytes` of a file."""
 
@@ -36,6 +36,8 @@ class Inputs:
     keeper: Keeper
     patience: float
     max_bytes: int
+    max_bytes_of_all: int
+    _offered: int = 0
 
     def graph(self, job: Job) -> dict[str, Any]:
         """The workflow with all its files in place at ComfyUI."""
@@ -76,6 +78,9 @@ class Inputs:
     def _offer(self, path: Path, suffix: str) -> str:
         """Named by its content, so that the same file twice is one file for ComfyUI and another never passes for it."""
         self.keeper.check()
+        self._offered += path.stat().st_size
+        if self._offered > self.max_bytes_of_all:
+            raise JobFailedError(f"the files of the job are larger than {self.max_bytes_of_all} bytes")
         name = f"{_digest(path)}{suffix}"
         return persist(lambda: self.comfyui.upload(path, name), self.patience, self.keeper.wait)
 

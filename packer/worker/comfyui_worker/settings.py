@@ -29,11 +29,17 @@ class Settings:
     heartbeat_interval: float = 30.0
     max_concurrency: int = 1
     metadata_base_url: str = METADATA
+    storage_prefix: str = "https://"
+    """What a job's addresses begin with. Neither ComfyUI nor the metadata service speaks TLS: no job can ask them."""
     state_directory: Path = Path("/var/lib/comfyui-worker")
     cache_directory: Path = Path("/var/cache/comfyui-worker")
     cache_max_bytes: int = 20_000_000_000
     input_max_bytes: int = 2048 << 20
     """Of the customer's file and of an asset; ComfyUI's unit accepts as much."""
+    job_max_bytes: int = 8192 << 20
+    """Of all files that a job brings."""
+    output_max_bytes: int = 5120 << 20
+    """What storage takes at once."""
     notice_interval: float = 5.0
     """Between two looks for a Spot notice."""
     requeue_margin: float = 10.0
@@ -123,10 +129,13 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "heartbeat_interval": ("HEARTBEAT_INTERVAL_SECONDS", _seconds),
     "max_concurrency": ("MAX_CONCURRENCY", _one),
     "metadata_base_url": ("METADATA_BASE_URL", _url),
+    "storage_prefix": ("STORAGE_PREFIX", str),
     "state_directory": ("STATE_DIRECTORY", Path),
     "cache_directory": ("CACHE_DIRECTORY", Path),
     "cache_max_bytes": ("CACHE_MAX_BYTES", _bytes),
     "input_max_bytes": ("INPUT_MAX_BYTES", _bytes),
+    "job_max_bytes": ("JOB_MAX_BYTES", _bytes),
+    "output_max_bytes": ("OUTPUT_MAX_BYTES", _bytes),
     "notice_interval": ("NOTICE_INTERVAL_SECONDS", _seconds),
     "requeue_margin": ("REQUEUE_MARGIN_SECONDS", _seconds),
     "stop_grace": ("STOP_GRACE_SECONDS", _seconds),

@@ -7,14 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 
+from comfyui_worker.backend import new_session
 from comfyui_worker.errors import JobFailedError, StorageAwayError
 
 CHUNK = 1 << 20
 TIMEOUT = (5.0, 30.0)
 """Connect and read, the latter between two pieces of a stream."""
 TRANSIENT = frozenset({408, 425, 429})
+NOT_SERVED = (InvalidHeader, InvalidSchema, InvalidURL, MissingSchema)
 Check = Callable[[], None]
+
+
+def storage_session(prefix: str) -> requests.Session:
+    """Asks addresses that begin with `prefix`, and no other: a payload may name any."""
+    session = new_session()
+    session.adapters.clear()
+    session.mount(prefix, HTTPAdapter())
+    return session
 
 
 def download(session: requests.Session, url: str, path: Path, what: str, check: Check, *, max_bytes: int) -> str:
@@ -34,6 +46,8 @@ def download(session: requests.Session, url: str, path: Path, what: str, check: 
                     raise JobFailedError(f"the {what} is larger than {max_bytes} bytes")
                 digest.update(piece)
                 file.write(piece)
+    except NOT_SERVED:
+        raise JobFailedError(f"the {what} has an address that is not served") from None
     except requests.RequestException as error:
         raise StorageAwayError(f"{what}: {type(error).__name__}") from None
     return digest.hexdigest()
@@ -45,6 +59,8 @@ def upload(session: requests.Session, url: str, headers: Mapping[str, str], path
         with path.open("rb") as file:
             body = _Watched(iter(lambda: file.read(CHUNK), b""), path.stat().st_size, check)
             answer = session.put(url, data=body, headers=dict(headers), timeout=TIMEOUT, allow_redirects=False)
+    except NOT_SERVED:
+        raise JobFailedError("the output has an address that is not served") from None
     except requests.RequestException as error:
         raise StorageAwayError(f"output: {type(error).__name__}") from None
     _accept(answer, "output")

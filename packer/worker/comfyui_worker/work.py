@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyui_worker import workflow
-from comfyui_worker.backend import PROVIDERS, Backend, new_session
+from comfyui_worker.backend import PROVIDERS, Backend
 from comfyui_worker.cache import AssetCache
 from comfyui_worker.comfyui import ComfyUi
 from comfyui_worker.ending import Ending
@@ -29,7 +29,7 @@ from comfyui_worker.rendering import Limits, Rendered, Rendering
 from comfyui_worker.retry import persist
 from comfyui_worker.settings import Settings
 from comfyui_worker.state import State
-from comfyui_worker.transfer import upload
+from comfyui_worker.transfer import storage_session, upload
 
 COMFYUI_DEAD, TROUBLE = "comfyui_dead", "worker_trouble"
 
@@ -42,7 +42,7 @@ class Work:
     ) -> None:
         self._settings, self._backend, self._comfyui = settings, backend, comfyui
         self._state, self._ending, self._log = state, ending, log
-        self._storage = new_session()
+        self._storage = storage_session(settings.storage_prefix)
         self._cache = AssetCache(settings.cache_directory, settings.cache_max_bytes)
 
     def do(self, job: Job) -> None:
@@ -83,7 +83,10 @@ class Work:
             scratch, result = Path(folder), Path(folder) / "output"
             rendered = self._rendered(job, keeper, scratch)
             file = workflow.output(job.payload, rendered.outputs)
-            persist(lambda: self._comfyui.view(file, result), self._settings.comfyui_patience, keeper.wait)
+            most = self._settings.output_max_bytes
+            persist(
+                lambda: self._comfyui.view(file, result, max_bytes=most), self._settings.comfyui_patience, keeper.wait
+            )
             self._deliver(job, keeper, result)
             about = _output(result, file, rendered)
         self._tell(keeper, lambda lease: self._backend.complete(lease, rendered.prompt, about))
@@ -91,8 +94,10 @@ class Work:
 
     def _rendered(self, job: Job, keeper: Keeper, scratch: Path) -> Rendered:
         own = self._settings
-        patience, limit = own.comfyui_patience, own.input_max_bytes
-        inputs = Inputs(self._comfyui, self._storage, self._cache, scratch, keeper, patience, limit)
+        inputs = Inputs(
+            self._comfyui, self._storage, self._cache, scratch, keeper,
+            patience=own.comfyui_patience, max_bytes=own.input_max_bytes, max_bytes_of_all=own.job_max_bytes,
+        )  # fmt: skip
         graph = inputs.graph(job)
         extra = job.payload.get("extra_data")
         limits = Limits(own.comfyui_patience, own.job_timeout, own.progress_interval)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from comfyui_worker.errors import JobFailedError
@@ -18,7 +19,12 @@ def graph(payload: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
     given = payload.get("workflow") or payload.get("comfyui_workflow")
     if not isinstance(given, dict):
         raise JobFailedError("the job names no ComfyUI workflow")
-    filled: dict[str, Any] = _filled(given, names)
+    if "" in names:
+        raise JobFailedError("a file of the job has an empty placeholder")
+    if not names:
+        return given
+    anyone = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
+    filled: dict[str, Any] = _filled(given, lambda text: anyone.sub(lambda found: names[found[0]], text))
     return filled
 
 
@@ -33,15 +39,13 @@ def with_input(filled: dict[str, Any], payload: Mapping[str, Any], name: str) ->
     return {**filled, str(node): {**filled[str(node)], "inputs": {**inputs, str(field): name}}}
 
 
-def _filled(value: Any, names: Mapping[str, str]) -> Any:
+def _filled(value: Any, fill: Callable[[str], str]) -> Any:
+    """In one pass: a name that holds another placeholder stays as it is, and no payload grows without bound."""
     if isinstance(value, dict):
-        return {key: _filled(inner, names) for key, inner in value.items()}
+        return {key: _filled(inner, fill) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, names) for inner in value]
-    if isinstance(value, str):
-        for placeholder, name in names.items():
-            value = value.replace(placeholder, name)
-    return value
+        return [_filled(inner, fill) for inner in value]
+    return fill(value) if isinstance(value, str) else value
 
 
 def output(payload: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, str]:

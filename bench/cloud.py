@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bench.pages import groups_page, instances_page, members
+from bench.pages import activities_page, groups_page, instances_page, members
 from bench.scale import Scale
 
 GROUPS_A_PAGE = 100
@@ -63,7 +63,7 @@ class Cloud:
         if operation == "DescribeInstances":
             return self._described(fields)
         if operation == "DescribeScalingActivities":
-            return _answered(operation, "<Activities/>")
+            return _activities(fields["AutoScalingGroupName"], int(fields["MaxRecords"]))
         if "Action" in fields:
             return _answered(operation, "")
         return json.dumps({"executions": []} if operation == "ListExecutions" else {}).encode()
@@ -72,6 +72,8 @@ class Cloud:
         wanted = _filters(fields)
         if "instance-id" in wanted:
             return instances_page(wanted["instance-id"], "").encode()
+        if "fleet:rebalance-recommended" in wanted.get("tag-key", ()):
+            return instances_page((), "").encode()  # EC2 recommends nothing
         if "instance-state-name" in wanted and "running" not in wanted["instance-state-name"]:
             return instances_page((), "").encode()  # the stage is at rest: every instance runs
         return _instances(self._scale, int(fields.get("NextToken", 0)))
@@ -79,6 +81,11 @@ class Cloud:
 
 def _answered(operation: str, found: str) -> bytes:
     return f"<{operation}Response><{operation}Result>{found}</{operation}Result></{operation}Response>".encode()
+
+
+@cache
+def _activities(group: str, most: int) -> bytes:
+    return activities_page(group, most).encode()
 
 
 @cache

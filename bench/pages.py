@@ -61,6 +61,32 @@ def _group(scale: Scale, fleet: int) -> str:
     )
 
 
+def activities_page(group: str, most: int) -> str:
+    """What a fleet leaves in a week: instances launched for its queue and ended when that was empty, newest first."""
+    found = "".join(_activity(group, number) for number in range(most))
+    return (
+        f'<DescribeScalingActivitiesResponse xmlns="{AUTOSCALING}"><DescribeScalingActivitiesResult>'
+        f"<Activities>{found}</Activities><NextToken>more</NextToken></DescribeScalingActivitiesResult>"
+        "<ResponseMetadata><RequestId>bench</RequestId></ResponseMetadata></DescribeScalingActivitiesResponse>"
+    )
+
+
+def _activity(group: str, number: int) -> str:
+    instance, end = f"i-{number // 2:017x}", number % 2 == 0
+    at = (datetime.fromtimestamp(NOW, UTC) - timedelta(minutes=10 * number + 10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    what = "Terminating EC2 instance" if end else "Launching a new EC2 instance"
+    cause = "was taken out of service" if end else "was started"
+    return (
+        f"<member><ActivityId>{number:08d}-0a1b-2c3d-4e5f-60718293a4b5</ActivityId><AutoScalingGroupName>{group}"
+        f"</AutoScalingGroupName><Description>{what}: {instance}</Description><Cause>At {at} an instance {cause} in "
+        "response to a difference between desired and actual capacity, changing the capacity from 1 to 2.</Cause>"
+        f"<StartTime>{at}</StartTime><EndTime>{at}</EndTime><StatusCode>Successful</StatusCode><Progress>100</Progress>"
+        "<Details>{&quot;Subnet ID&quot;:&quot;subnet-0a1b2c3d4e5f60718&quot;,&quot;Availability Zone&quot;:&quot;"
+        "us-east-1a&quot;}</Details><AutoScalingGroupARN>arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:"
+        f"0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9:autoScalingGroupName/{group}</AutoScalingGroupARN></member>"
+    )
+
+
 def _member(instance: str) -> str:
     return (
         f"<member><InstanceId>{instance}</InstanceId><InstanceType>g4dn.xlarge</InstanceType>"

@@ -26,6 +26,7 @@ operator who has suspended Launch from us who have."""
 
 _GROUP = ("AutoScalingGroupName", "MinSize", "MaxSize", "DesiredCapacity", "ProcessName", "Key", "Value")
 _MEMBER = ("InstanceId", "LifecycleState")
+_ACTIVITY = ("Description", "Cause", "StartTime", "StatusCode", "StatusMessage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class AutoScaling:
         self._client = client
         self._prefix = f"asg-{stage}-"
         parse_only(client, "DescribeAutoScalingGroups", *_GROUP, *_MEMBER, "NextToken", "RequestId")
+        parse_only(client, "DescribeScalingActivities", *_ACTIVITY, "NextToken", "RequestId")
 
     def groups(self) -> list[Group]:
         """Every group named `asg-<stage>-…`. Names cannot be edited away; of tags a lost one must hold a fleet, and

@@ -19,8 +19,8 @@ UNSEEN_SECONDS = 60
 RETRY_GAP_SECONDS = 3600
 """A group that is refused tries again after seconds, later after minutes. A longer pause ended the blockade."""
 
-MOST_BOOTING = 10
-"""Fleets that merely boot whose launches one look reads: a second of calls at the most."""
+MOST_BOOTING = 3
+"""Fleets that merely boot whose launches one look reads: each costs a call, and a page of a hundred to parse."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from bench import cold_start, report
 from bench.cost import monthly, plant
 from bench.figures import Figures, grown, summary
 from bench.product import ROOT
-from bench.scale import BASE, DEPLOYED, Scale
+from bench.scale import BASE, CALM, DEPLOYED, Scale
 from bench.stand import FUNCTIONS, Stand, stand
 
 RUNS, PAIRS, GROWTH_RUNS = 9, 3, 5
@@ -89,12 +89,23 @@ def long_history(directory: Path, base: Scale) -> Figures:
 
 
 def deployed(bench: Stand) -> Figures:
-    """Cost at the size that the template deploys."""
+    """Cost at the size that the template deploys: where something boots all day, and where nothing does."""
     say(f"as deployed, fully loaded: {_words(DEPLOYED)}")
-    bench.exchange(DEPLOYED)
-    small = {what: summary(bench.probe(what, runs=RUNS)) for what in FUNCTIONS}
-    costs = monthly(small["tick"], small["publish"], plant())
-    return {"deployed": small, "monthly": costs, "monthly_usd": costs["total"]}
+    small, costs = _month(bench, DEPLOYED)
+    calm, least = _month(bench, CALM)
+    return {
+        "deployed": small,
+        "monthly": costs,
+        "monthly_usd": costs["total"],
+        "calm": calm,
+        "monthly_calm_usd": least["total"],
+    }
+
+
+def _month(bench: Stand, scale: Scale) -> tuple[Figures, Figures]:
+    bench.exchange(scale)
+    found = {what: summary(bench.probe(what, runs=RUNS)) for what in FUNCTIONS}
+    return found, monthly(found["tick"], found["publish"], plant())
 
 
 def cold(directory: Path) -> Figures:

@@ -14,8 +14,8 @@ EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 
 def members(scale: Scale, fleet: int) -> list[str]:
-    """Ids of a fleet's instances: its workers, and one that is booting."""
-    return [instance_id(fleet, number) for number in (*range(scale.crew), BOOTING)]
+    """Ids of a fleet's instances: its workers, and one that is booting where any does."""
+    return [instance_id(fleet, number) for number in (*range(scale.crew), *([BOOTING] if scale.boots else []))]
 
 
 def groups_page(scale: Scale, fleets: Iterable[int], next_token: str) -> str:

@@ -49,7 +49,8 @@ def growth(results: Mapping[str, Any]) -> str:
 def money(results: Mapping[str, Any]) -> str:
     monthly = results["monthly"]
     lines = [f"  {name.replace('_', ' '):24}{usd:>8.2f}" for name, usd in monthly["items"].items()]
-    lines.append(f"  {'control plane':24}{monthly['total']:>8.2f} USD a month")
+    lines.append(f"  {'control plane':24}{monthly['total']:>8.2f} USD a month, something boots all day")
+    lines.append(f"  {'':24}{results['monthly_calm_usd']:>8.2f} nothing boots")
     lines += [f"  {name.replace('_', ' '):24}{usd:>8.2f} apart" for name, usd in monthly["apart"].items()]
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STAGE = "staging"
 NOW = 1_767_614_430
@@ -21,6 +21,8 @@ class Scale:
     old: int = 970_000
     recent: int = 20_000
     live: int = 10_000
+    boots: bool = True
+    """Whether in each fleet one instance boots."""
 
     @property
     def dispatches(self) -> int:
@@ -45,6 +47,8 @@ class Scale:
 BASE = Scale()
 DEPLOYED = Scale(fleets=2, workers=50, recent=400, live=100)
 """What the template's defaults come to at full load: two workflows, and the backend's cap of 50 workers."""
+CALM = replace(DEPLOYED, boots=False)
+"""The same in the hours in which no instance boots, which are most."""
 
 
 def slug(fleet: int) -> str:

@@ -43,6 +43,13 @@ def test_aws_is_asked_by_pages(figures: dict[str, Any]) -> None:
     assert figures["publish"]["aws"] == {"DescribeAutoScalingGroups": 1, "PutMetricData": 1}
 
 
+def test_where_nothing_boots_no_launches_are_read(bench: Stand) -> None:
+    bench.exchange(replace(SMALL, boots=False))
+    calm = summary(bench.probe("tick", runs=1))
+    bench.exchange(SMALL)
+    assert calm["aws"] == {"DescribeAutoScalingGroups": 1, "DescribeInstances": 2}
+
+
 def test_rows_examined_stay_flat_when_history_grows_tenfold(bench: Stand, figures: dict[str, Any]) -> None:
     bench.load(replace(SMALL, old=10 * SMALL.old))
     for what in ("tick", "publish"):

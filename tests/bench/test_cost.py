@@ -87,7 +87,7 @@ def test_each_gauge_is_a_metric_of_every_workflow() -> None:
 
 
 def test_what_the_template_deploys_stays_under_five_dollars() -> None:
-    """Where nothing boots, with the CPU times of docs/benchmarks.md and a fifth more; booting costs more: there, too."""
+    """Where nothing boots, with the CPU times of docs/benchmarks.md and a fifth more."""
     publish = CALL | {"cpu_s": 0.012, "aws_calls": 2, "warm_statements": 5}
     assert monthly(CALL, publish, plant())["total"] < 5
 

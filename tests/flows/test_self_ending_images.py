@@ -132,3 +132,17 @@ def test_nor_is_one_who_stops_them_before_the_breaker_opens() -> None:
     assert night.opened is not None
     assert night.stage.groups[GROUP].suspended == {"AZRebalance", "Launch"}
     assert len(night.launched) == 4
+
+
+def test_a_probe_that_the_group_has_overtaken_waits_suspended_for_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    night = fleet(0, 3, 60)
+    while night.opened is None:
+        night.pass_by(10)
+    with monkeypatch.context() as overtaken:
+        overtaken.setattr("fleet_control.flows.reconcile.still_right", lambda *_, **__: None)
+        night.pass_by(900)
+    assert night.stage.made("resume_launches") == []
+    night.pass_by(20)
+    assert len(night.stage.made("resume_launches")) == 1

@@ -139,9 +139,10 @@ def _change(ports: Ports, fleet: Fleet | HeldFleet, fleet_plan: FleetPlan, obser
             ports.workers.undrain(worker.row_id, worker.instance_id, worker.drain.row_id, "demand has come back")
     if fleet_plan.hold_launches:
         ports.groups.hold_launches(fleet.name)
+    as_planned = True
     if fleet_plan.desired is not None and isinstance(fleet, Fleet):
-        _set_desired(ports.groups, fleet, fleet_plan.desired, bounded=fleet_plan.bounded)
-    if fleet_plan.resume_launches:
+        as_planned = _set_desired(ports.groups, fleet, fleet_plan.desired, bounded=fleet_plan.bounded)
+    if fleet_plan.resume_launches and as_planned:
         ports.groups.resume_launches(fleet.name)
     going = fleet_plan.scale_in
     if going is not None and going.worker is not None:
@@ -157,16 +158,18 @@ def _change(ports: Ports, fleet: Fleet | HeldFleet, fleet_plan: FleetPlan, obser
         ports.groups.suspend_az_rebalance(fleet.name)
 
 
-def _set_desired(groups: AutoScaling, fleet: Fleet, desired: int, *, bounded: bool) -> None:
-    """The look took its time, and `scale_in` lowers desired when it terminates: the group is read once more."""
+def _set_desired(groups: AutoScaling, fleet: Fleet, desired: int, *, bounded: bool) -> bool:
+    """The look took its time, and `scale_in` lowers desired when it terminates: the group is read once more. False when
+    that has overtaken the decision."""
     group = groups.group(fleet.name)
     if group is None:
-        return
+        return False
     members = frozenset(instance.id for instance in fleet.instances if instance.is_counted)
     then, now = Size(fleet.desired, members, fleet.launches.unseen), Size(group.desired, group.members)
     fresh = still_right(desired, then, now, bounded=bounded)
     if fresh is not None:
         groups.set_desired(fleet.name, fresh)
+    return fresh is not None
 
 
 def clean_up(ports: Ports, losses: Losses) -> int:

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import latencies, launch_measures, measures, scenes, tail
+from lab import latencies, launch_measures, measures, scenes, spot_scenes, tail
 from lab.iam.judge import Verdict
 from lab.mariadb import Connection
 from lab.measures import Entry, Evidence, p95
 from lab.secrecy import Search, produced
 
-AIMS = {"enqueue_to_request_loop_p95_s": 12.0, "enqueue_to_request_nudged_p95_s": 1.5, "requeue_p95_s": 2.0}
+AIMS = {
+    "enqueue_to_request_loop_p95_s": 12.0,
+    "enqueue_to_request_nudged_p95_s": 1.5,
+    "requeue_p95_s": 2.0,
+    "zone_marked_p95_s": 5.0,
+}
 """Upper bounds in seconds; missing one is told, and breaks no invariant."""
 
 
@@ -84,6 +89,7 @@ def summarize(evidence: Evidence, seconds: float) -> dict[str, Any]:
         "jobs_finished_in_notice": measures.finished_in_notice(evidence),
         "requeue_p95_s": p95(requeues),
         "requeue_after_sudden_death_p95_s": p95(sudden),
+        "zone_marked_p95_s": p95(spot_scenes.marked_latencies(evidence)),
         "scale_out_max": max((desired for _, _, desired in measures.accepted(evidence)), default=0),
         "max_instances_launched": max((sum(n) for n in launch_measures.launches(evidence).values()), default=0),
         "instances_launched": launch_measures.launches(evidence),

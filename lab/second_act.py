@@ -62,7 +62,7 @@ class Plot:
             image_at=image_at,
             unlucky=dice.choice((3, 4)),
             away_at=image_at + round(dice.uniform(3.0, 5.0), 1),
-            fixed_at=image_at + round(dice.uniform(20.0, 22.0), 1),
+            fixed_at=image_at + round(dice.uniform(18.5, 20.0), 1),
             calm_jobs=dice.choice((5, 6, 7, 8)),
             troubled_jobs=dice.choice((3, 4)),
         )
@@ -75,7 +75,7 @@ def second_act(seed: int) -> Story:
         bursts=(
             Burst("act 2, calm", 1.0, plot.calm, plot.calm_jobs, nudged=True, seconds=(7.0, 10.0)),
             Burst("act 2, into the drought", 2.5, plot.troubled, plot.troubled_jobs, nudged=True, seconds=(3.0, 5.0)),
-            Burst("act 2, on the mended image", plot.fixed_at + 2.0, plot.troubled, 6, nudged=True, seconds=(4.0, 6.0)),
+            Burst("act 2, on the mended image", plot.fixed_at + 2.0, plot.troubled, 3, nudged=True, seconds=(4.0, 6.0)),
             Burst("act 2, into the zone's end", plot.zone_at - 3.0, plot.calm, 5, nudged=True, seconds=(5.0, 8.0)),
         ),
         scenes=(

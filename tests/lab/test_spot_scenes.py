@@ -111,5 +111,14 @@ def test_a_worker_that_read_of_its_end_and_left_needs_no_drain() -> None:
     assert scenes.missing(also(audits=[left])(without(WHOLE.audits[1])(WHOLE))) == []
 
 
+def test_a_drain_counts_when_it_came_before_the_end_and_how_soon_it_came_is_told() -> None:
+    end = instance(29, "i-1", "terminating", "taken out in response to a spot interruption")
+    late = audit("fleet_drained", None, "i-1", 31, reason="spot_interruption")
+    assert scenes.missing(also(journal=[end])(WHOLE)) == []
+    assert scenes.missing(also(journal=[end], audits=[late])(without(WHOLE.audits[1])(WHOLE))) != []
+    assert spot_scenes.marked_latencies(WHOLE) == [1.0]
+    assert spot_scenes.marked_latencies(without(WHOLE.audits[1])(WHOLE)) == []
+
+
 def test_each_of_them_is_promised_by_the_second_act() -> None:
     assert {scene.shows for scene in second_act(1).scenes if scene.shows} == set(spot_scenes.SCENES)

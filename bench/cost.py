@@ -55,8 +55,9 @@ A_DAY = {"scale_in_idle": 50, "scale_in_replaced": 10, "warning": 10, "hook_of_a
 NOTICES_A_DAY = 3 * 70 + 10 + 10
 """Of each end the hook's event, shutting-down and terminated; warnings; recommendations. Each is one invocation."""
 
-STAGE_METRICS, WORKFLOW_METRICS, HEALTH_METRICS = 2, 10, 7
-"""The contract's by stage and by workflow, and what the functions count of themselves on a common day."""
+STAGE_METRICS, WORKFLOW_METRICS, HEALTH_METRICS = 3, 10, 7
+"""By stage and by workflow, as `publish_metrics` sends them, and what the functions count of themselves on a common
+day."""
 
 REQUIRED = {
     "ApiBaseUrl": "https://api.example.com",

@@ -57,7 +57,7 @@ JUDGED: dict[str, Judged] = {
     queue_metrics.LIVE: Judged(most=300),
     queue_metrics.WORKERS: Judged(scans={"w": CREW, "ww": CREW, "holder": CREW}, most=400),
     queue_metrics.FINISHED: Judged(most=4_000),
-    queue_metrics.INTERRUPTED: Judged(MINUTE),
+    queue_metrics.GIVEN_BACK: Judged(MINUTE),
 }
 
 EXCEPTED = {

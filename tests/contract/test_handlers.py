@@ -74,11 +74,12 @@ def test_the_metrics_of_a_stage_are_published_each_minute(stage: None, insert: I
     insert("workflows", name="Face swap", slug="face-swap")
     app = load("publish_metrics")
     first, second = (app.handler(sample("publish_metrics_schedule"), Context()) for _ in range(2))
-    assert first["published"] == second["published"] == 10
+    assert first["published"] == second["published"] == 11
     workflow = (("Stage", STAGE), ("WorkflowSlug", "face-swap"))
     assert ("QueueDepth", workflow) in published()
     assert {name for name, dimensions in published() if dimensions == (("Stage", STAGE),)} == {
         "UnroutedJobs",
+        "JobsGoingRound",
         "ControlPlaneHeartbeat",
     }
 

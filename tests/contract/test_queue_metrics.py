@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fleet_control.act.database import Database
-from fleet_control.act.queue_metrics import FINISHED, INTERRUPTED, LIVE, WORKERS, QueueMetrics
+from fleet_control.act.queue_metrics import FINISHED, GIVEN_BACK, LIVE, WORKERS, QueueMetrics
 
 from lab.mariadb import Connection
 
@@ -161,7 +161,7 @@ def test_only_requeues_that_mean_spot_are_interruptions(
     audit("requeued", job(), 30)
     audit("poll", job(), 30, metadata='{"reason": "spot_interruption"}')
     now, _ = metrics.workflows()
-    assert metrics.interrupted(now - timedelta(seconds=60), now)[workflow] == {"interruptions": 2}
+    assert metrics.given_back(now - timedelta(seconds=60), now)[workflow] == {"interruptions": 2, "going_round": 0}
 
 
 def test_windows_tile_the_time_each_requeue_counts_in_exactly_one(
@@ -177,10 +177,38 @@ def test_windows_tile_the_time_each_requeue_counts_in_exactly_one(
             created_at=start + timedelta(seconds=second),
         )
     counts = [
-        metrics.interrupted(start + timedelta(minutes=m), start + timedelta(minutes=m + 1)).get(workflow)
+        metrics.given_back(start + timedelta(minutes=m), start + timedelta(minutes=m + 1))
+        .get(workflow, {})
+        .get("interruptions")
         for m in range(-1, 4)
     ]
-    assert counts == [None, {"interruptions": 2}, {"interruptions": 2}, {"interruptions": 1}, None]
+    assert counts == [None, 2, 2, 1, None]
+
+
+GOING_ROUND: dict[str, tuple[list[str], list[str], int | None]] = {
+    "the third time": (["comfyui_dead", "worker_lost"], ["comfyui_dead"], 1),
+    "three times in one minute": ([], ["worker_trouble"] * 3, 1),
+    "the second time": (["comfyui_dead"], ["comfyui_dead"], 0),
+    "Spot had its part in it": (["spot_interruption"] * 5, ["comfyui_dead"], 0),
+    "Spot took it this time": (["comfyui_dead"] * 4, ["capacity_rebalance"], 0),
+    "quiet in this minute": (["comfyui_dead"] * 4, [], None),
+    "nobody said why": (["", ""], [""], 1),
+}
+"""Reasons of an earlier time → reasons of the window's → jobs that go round; None is no row for the workflow."""
+
+
+@pytest.mark.parametrize("name", GOING_ROUND)
+def test_a_job_goes_round_when_it_is_given_back_for_the_third_time_and_not_by_spot(
+    metrics: QueueMetrics, workflow: int, job: Add, audit: Add, name: str
+) -> None:
+    before, lately, expected = GOING_ROUND[name]
+    going = job()
+    for age, reasons in ((300, before), (30, lately)):
+        for reason in reasons:
+            audit("requeued", going, age, metadata=f'{{"reason": "{reason}"}}' if reason else None)
+    now, _ = metrics.workflows()
+    found = metrics.given_back(now - timedelta(seconds=60), now)
+    assert found.get(workflow, {}).get("going_round") == expected
 
 
 HISTORY = 20_000
@@ -213,7 +241,7 @@ def history(root: Connection, workflow: int, job: Add, audit: Add) -> None:
     [
         ("live", LIVE),
         ("finished", FINISHED),
-        ("interrupted", INTERRUPTED % ("UTC_TIMESTAMP() - INTERVAL 60 SECOND", "UTC_TIMESTAMP()")),
+        ("given back", GIVEN_BACK % ("UTC_TIMESTAMP() - INTERVAL 60 SECOND", "UTC_TIMESTAMP()")),
     ],
 )
 def test_no_statement_reads_history(database: Database, history: None, name: str, sql: str) -> None:
@@ -246,6 +274,6 @@ def test_a_publication_takes_seven_statements_however_many_workflows(
     now, workflows = metrics.workflows()
     for read in (metrics.live, metrics.workers, metrics.finished):
         read()
-    metrics.interrupted(now - timedelta(seconds=60), now)
+    metrics.given_back(now - timedelta(seconds=60), now)
     assert len(workflows) == 50
     assert database.statements == 7

@@ -44,9 +44,9 @@ class FakeQueue:
     def finished(self) -> ById:
         return self._read("finished")
 
-    def interrupted(self, start: datetime, end: datetime) -> ById:
+    def given_back(self, start: datetime, end: datetime) -> ById:
         self.window = (start, end)
-        return self._read("interrupted")
+        return self._read("given_back")
 
 
 class FakeCloudWatch:
@@ -93,7 +93,7 @@ def test_what_was_read_is_published(ports_for: Callable[..., Ports], metrics: Fa
         live={"waiting": 3, "depth": 4, "expired": 0, "stuck": 0, "oldest_age": 12},
         workers={"workers": 2, "capacity": 1},
         finished={"p50": 30, "completed": 9, "failed": 1},
-        interrupted={"interruptions": 2},
+        given_back={"interruptions": 2},
     )
     assert publish(EVERY_MINUTE, ports_for(queue))["published"] == len(metrics.points)
     expected = {
@@ -122,7 +122,7 @@ def test_an_idle_workflow_is_published_as_zeros(ports_for: Callable[..., Ports],
 def test_each_part_is_read_once(ports_for: Callable[..., Ports]) -> None:
     queue = one_workflow()
     publish(EVERY_MINUTE, ports_for(queue))
-    assert queue.asked == ["workflows", "live", "workers", "finished", "interrupted"]
+    assert queue.asked == ["workflows", "live", "workers", "finished", "given_back"]
 
 
 def test_the_window_is_the_minute_that_ended_by_the_databases_clock(ports_for: Callable[..., Ports]) -> None:
@@ -134,7 +134,7 @@ def test_the_window_is_the_minute_that_ended_by_the_databases_clock(ports_for: C
 @pytest.mark.parametrize(
     "error", [DatabaseUnavailable("away"), SchemaNotMigrated("no tables"), SecretUnreadable("no secret")]
 )
-@pytest.mark.parametrize("fails_at", ["workflows", "live", "workers", "finished", "interrupted"])
+@pytest.mark.parametrize("fails_at", ["workflows", "live", "workers", "finished", "given_back"])
 def test_a_database_that_cannot_be_read_publishes_nothing_not_even_the_heartbeat(
     ports_for: Callable[..., Ports],
     metrics: FakeCloudWatch,
@@ -180,8 +180,8 @@ def test_the_decision_tells_what_was_published(ports_for: Callable[..., Ports], 
     assert recorder.decisions == [
         {
             "rule": "publish",
-            "reason": "10 values of the minute",
-            "published": 10,
+            "reason": "11 values of the minute",
+            "published": 11,
             "calls": 1,
             "window_start": "2026-01-05T11:59:00",
             "unpublishable": [],
@@ -191,7 +191,7 @@ def test_the_decision_tells_what_was_published(ports_for: Callable[..., Ports], 
 
 def test_a_minute_delivered_twice_is_summed_up_once(ports_for: Callable[..., Ports], metrics: FakeCloudWatch) -> None:
     live = {"waiting": 3, "depth": 4, "expired": 0, "stuck": 0, "oldest_age": 12}
-    ports = ports_for(one_workflow(live=live, interrupted={"interruptions": 2}))
+    ports = ports_for(one_workflow(live=live, given_back={"interruptions": 2}))
     due = MetricsSchedule.model_validate({"period_seconds": 60, "time": "2026-01-05T12:00:00Z"})
     for _ in range(2):
         publish(due, ports)
@@ -203,7 +203,7 @@ def test_a_minute_delivered_twice_is_summed_up_once(ports_for: Callable[..., Por
 def test_a_minute_that_could_not_be_published_is_summed_up_by_its_retry(
     ports_for: Callable[..., Ports], metrics: FakeCloudWatch
 ) -> None:
-    ports = ports_for(one_workflow(interrupted={"interruptions": 2}))
+    ports = ports_for(one_workflow(given_back={"interruptions": 2}))
     metrics.refuse = True
     with pytest.raises(ConnectionError):
         publish(EVERY_MINUTE, ports)

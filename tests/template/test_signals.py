@@ -126,6 +126,18 @@ def test_jobs_that_no_fleet_serves_are_seen_in_a_quarter_of_an_hour(watch: dict[
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 15 * 60
 
 
+def test_a_job_that_breaks_machine_after_machine_rings_for_an_hour(watch: dict[str, dict[str, Any]]) -> None:
+    alarm = watch["jobs-going-round"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == (
+        "ComfyUI/Workers",
+        "JobsGoingRound",
+        "Maximum",
+    )
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Stage": "staging"}
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+    assert (alarm["DatapointsToAlarm"], alarm["Period"] * alarm["EvaluationPeriods"]) == (1, 3600)
+
+
 def test_operators_get_mail_only_when_an_address_is_given(stacks: dict[str, Template]) -> None:
     assert "OpsEmailSubscription" not in stacks["ControlPlaneAlarms"]
     mail = resolved(OpsEmail="ops@example.com")["ControlPlaneAlarms"]["OpsEmailSubscription"]["Properties"]

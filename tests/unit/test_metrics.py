@@ -93,12 +93,17 @@ def test_unrouted_jobs_are_those_no_fleet_will_run(
 
 def test_fleets_that_cannot_be_read_leave_unrouted_jobs_out_and_nothing_else() -> None:
     found = publish(WorkflowLoad("face-swap", waiting=3), served=None)
-    assert values(found) == {"ControlPlaneHeartbeat": 1}
+    assert values(found) == {"JobsGoingRound": 0, "ControlPlaneHeartbeat": 1}
     assert values(found, "face-swap") == IDLE
 
 
 def test_without_any_workflow_the_control_plane_still_beats() -> None:
-    assert values(publish()) == {"UnroutedJobs": 0, "ControlPlaneHeartbeat": 1}
+    assert values(publish()) == {"UnroutedJobs": 0, "JobsGoingRound": 0, "ControlPlaneHeartbeat": 1}
+
+
+def test_jobs_that_go_round_are_counted_over_all_workflows_active_or_not() -> None:
+    found = publish(WorkflowLoad("a", going_round=1), WorkflowLoad("b", going_round=2, active=False))
+    assert values(found)["JobsGoingRound"] == 3
 
 
 def test_the_heartbeat_is_last_and_what_is_summed_comes_just_before() -> None:
@@ -109,10 +114,11 @@ def test_the_heartbeat_is_last_and_what_is_summed_comes_just_before() -> None:
     assert "SpotInterruptionCount" not in names[:-4]
 
 
-def test_interruptions_carry_the_time_of_their_window_and_gauges_that_of_the_look() -> None:
+def test_what_was_given_back_carries_the_time_of_its_window_and_gauges_that_of_the_look() -> None:
     found = publish(WorkflowLoad("face-swap"))
-    assert {point.at for point in found.points if point.name == "SpotInterruptionCount"} == {WINDOW.start}
-    assert {point.at for point in found.points if point.name != "SpotInterruptionCount"} == {NOW}
+    given_back = {"SpotInterruptionCount", "JobsGoingRound"}
+    assert {point.at for point in found.points if point.name in given_back} == {WINDOW.start}
+    assert {point.at for point in found.points if point.name not in given_back} == {NOW}
 
 
 @pytest.mark.parametrize("slug", ["", "näher", ":colon-first", " space-first", "tab\tinside"])

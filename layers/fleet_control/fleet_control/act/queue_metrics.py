@@ -75,11 +75,24 @@ SELECT DISTINCT workflow_id,
 FROM finished
 """
 
-INTERRUPTED = """
-SELECT d.workflow_id, COUNT(*) AS interruptions
-FROM worker_audit_logs a JOIN ai_job_dispatches d ON d.id = a.dispatch_id
-WHERE a.created_at >= %s AND a.created_at < %s AND a.event = 'requeued'
-  AND JSON_VALUE(a.metadata, '$.reason') IN ('spot_interruption', 'capacity_rebalance')
+# A job goes round when it is given back for the third time by or for a worker that Spot did not take: wherever it runs,
+# something breaks. The past of such a job alone is read, through the index on dispatch_id.
+GIVEN_BACK = """
+WITH lately AS (
+    SELECT dispatch_id, COUNT(*) AS times,
+           SUM(COALESCE(JSON_VALUE(metadata, '$.reason'), '') IN ('spot_interruption', 'capacity_rebalance'))
+               AS by_spot
+    FROM worker_audit_logs
+    WHERE created_at >= %s AND created_at < %s AND event = 'requeued' AND dispatch_id IS NOT NULL
+    GROUP BY dispatch_id
+)
+SELECT d.workflow_id, SUM(lately.by_spot) AS interruptions,
+       SUM(lately.times > lately.by_spot AND (
+           SELECT COUNT(*) FROM worker_audit_logs a
+           WHERE a.dispatch_id = lately.dispatch_id AND a.event = 'requeued'
+             AND COALESCE(JSON_VALUE(a.metadata, '$.reason'), '') NOT IN ('spot_interruption', 'capacity_rebalance')
+       ) >= 3) AS going_round
+FROM lately JOIN ai_job_dispatches d ON d.id = lately.dispatch_id
 GROUP BY d.workflow_id
 """
 
@@ -109,9 +122,10 @@ class QueueMetrics:
         """p50 (seconds or None; ten minutes), completed, failed (five minutes)."""
         return self._by_workflow(FINISHED)
 
-    def interrupted(self, start: datetime, end: datetime) -> ById:
-        """interruptions: requeues of [start, end), naive UTC, whose reason means Spot."""
-        return self._by_workflow(INTERRUPTED, (start, end))
+    def given_back(self, start: datetime, end: datetime) -> ById:
+        """Of [start, end), naive UTC. interruptions: requeues whose reason means Spot; going_round: jobs given back for
+        another reason, three times or more so far."""
+        return self._by_workflow(GIVEN_BACK, (start, end))
 
     def _by_workflow(self, sql: str, params: tuple[datetime, datetime] | None = None) -> ById:
         return {row["workflow_id"]: _without(row, "workflow_id") for row in self._database.query(sql, params)}

@@ -22,6 +22,7 @@ class WorkflowLoad:
     """One workflow as it is now. Ages and durations in seconds; None is "there was none", never zero.
 
     `waiting` are queued jobs that may still be leased, `depth` those and the leased ones below the last attempt.
+    `going_round` are jobs given back in the window, for the third time or more, though Spot took nobody.
     """
 
     slug: str
@@ -38,6 +39,7 @@ class WorkflowLoad:
     completed: int = 0
     failed: int = 0
     interruptions: int = 0
+    going_round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def publication(
         points += [Point(name, unit, value, now, dimensions) for name, unit, value in _gauges(load)]
     if served is not None:
         points.append(Point("UnroutedJobs", "Count", unrouted(loads, served), now, stage_only))
+    points.append(Point("JobsGoingRound", "Count", sum(load.going_round for load in loads), window.start, stage_only))
     for load in legal:
         dimensions = (*stage_only, ("WorkflowSlug", load.slug))
         points.append(Point("SpotInterruptionCount", "Count", load.interruptions, window.start, dimensions))

@@ -22,7 +22,7 @@ class QueueReader(Protocol):
     def live(self) -> ById: ...
     def workers(self) -> ById: ...
     def finished(self) -> ById: ...
-    def interrupted(self, start: datetime, end: datetime) -> ById: ...
+    def given_back(self, start: datetime, end: datetime) -> ById: ...
 
 
 class MetricSink(Protocol):
@@ -73,7 +73,7 @@ def gather(schedule: MetricsSchedule, queue: QueueReader) -> tuple[datetime, Win
     """Five statements; the database's clock decides the window."""
     now, workflows = queue.workflows()
     window = Window.before(schedule.due(now), schedule.period_seconds)
-    parts = (queue.live(), queue.workers(), queue.finished(), queue.interrupted(window.start, window.end))
+    parts = (queue.live(), queue.workers(), queue.finished(), queue.given_back(window.start, window.end))
     loads = []
     # A job may outlive its workflow's row: nobody serves it, and it must be seen.
     for workflow_id, workflow in (dict.fromkeys(parts[0], _NO_WORKFLOW) | dict(workflows)).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ TAGS = {
 """What an operator tightens before it: 11 s to register, 7 s of silence, a probe each 8 s for the 10 minutes."""
 
 AWAY_SECONDS = 13.0
+LAUNCHED_WITHIN = 7.0
 MOST_LAUNCHES = 16
 """Of one fleet in this act: its peak, as many replacements again, the broken ones, and probes."""
 
@@ -152,18 +154,25 @@ def zone_reclaimed(plot: Plot) -> Play:
 
 
 def broken_image(plot: Plot) -> Play:
-    """Then as many jobs as make the fleet launch `unlucky` instances of it, long enough to be still there later."""
+    """Then as many jobs as make the fleet launch `unlucky` instances of it, long enough to be still there later.
+
+    They are kept at that number until it has: on a slow machine some are done before anybody looks.
+    """
 
     def play(stage: Stage) -> None:
         stage.all_registered(plot.troubled)  # or some of what boots would be of the good image
         stage.platform.ship_image(plot.troubled, broken=True)
-        jobs = 2 * (len(stage.in_service(plot.troubled)) + plot.unlucky) - stage.demand(plot.troubled)
+        there, wanted = set(stage.in_service(plot.troubled)), 2 * (len(stage.kept(plot.troubled)) + plot.unlucky)
         dice, tenant = random.Random(f"{plot}"), TENANTS[plot.unlucky]
-        for number in range(jobs):
-            seconds = round(dice.uniform(5.0, 7.0), 2)
-            stage.source.submit(Arrival(0.0, "act 2, broken image", plot.troubled, tenant, seconds, nudged=True))
-            if number == 0:
-                stage.nudge(plot.troubled)
+        deadline = time.monotonic() + LAUNCHED_WITHIN
+        while len(set(stage.in_service(plot.troubled)) - there) < plot.unlucky and time.monotonic() < deadline:
+            for number in range(wanted - stage.demand(plot.troubled)):
+                seconds = round(dice.uniform(5.0, 7.0), 2)
+                stage.source.submit(Arrival(0.0, "act 2, broken image", plot.troubled, tenant, seconds, nudged=True))
+                if number == 0:
+                    stage.nudge(plot.troubled)
+            if stage.stop.wait(0.5):
+                return
 
     return play
 

@@ -24,6 +24,7 @@ DEMAND = """
 SELECT d.id FROM ai_job_dispatches d JOIN workflows w ON w.id = d.workflow_id
 WHERE d.status IN ('queued', 'leased') AND w.slug = %s
 """
+DRAINING = "SELECT worker_id FROM comfy_ui_workers WHERE is_draining = 1"
 REGISTERED = """
 SELECT c.id FROM comfy_ui_workers c
 JOIN worker_workflows m ON m.worker_id = c.id JOIN workflows w ON w.id = m.workflow_id
@@ -79,6 +80,13 @@ class Stage:
 
     def in_service(self, workflow: str) -> list[str]:
         return sorted(self.platform.zones(workflow))
+
+    def kept(self, workflow: str) -> list[str]:
+        """Instances in service that nobody takes out."""
+        with self.platform.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(DRAINING)
+            going = {row["worker_id"] for row in cursor.fetchall()}
+        return [instance for instance in self.in_service(workflow) if instance not in going]
 
     def all_registered(self, workflow: str) -> None:
         """Wait until nobody of the fleet boots; on a machine with too much to do for so long, go on all the same."""

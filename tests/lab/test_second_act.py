@@ -18,6 +18,7 @@ from lab.second_act import AWAY_SECONDS, TAGS, Plot, second_act
 from lab.story import SWAP, VIDEO, SceneFailedError, Stage
 
 from .test_story import FakePlatform
+from .waiting import until
 
 SEEDS = range(40)
 
@@ -96,11 +97,22 @@ def test_the_broken_image_meets_as_many_jobs_as_launch_a_few_instances(
     backend = Backend(platform.connect)
     backend.submit(plot.troubled, tenant="acme", tenant_job_id=9000)
     backend.close()
-    {scene.at: scene.play for scene in second_act(5).scenes}[plot.image_at](stage)
+    play = threading.Thread(
+        target={scene.at: scene.play for scene in second_act(5).scenes}[plot.image_at], args=[stage]
+    )
+    play.start()
+    wanted = 2 * (1 + plot.unlucky)
+    until(lambda: stage.demand(plot.troubled) == wanted)
+    with platform.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE ai_job_dispatches SET status = 'completed' ORDER BY id LIMIT 2")
+    until(lambda: stage.demand(plot.troubled) == wanted, seconds=3)
+    platform.states |= {f"i-broken-{number}": "InService" for number in range(plot.unlucky)}
+    play.join(3)
+    assert not play.is_alive()
     assert platform.done == [("image", plot.troubled, True)]
     entries = tail.read(tmp_path / "journal.jsonl")
     jobs = [entry for entry in entries if entry["kind"] == "job"]
-    assert len(jobs) + 1 == 2 * (1 + plot.unlucky), "two jobs an instance: one serves, the unlucky ones are launched"
+    assert len(jobs) + 1 == wanted + 2, "two jobs an instance: one serves, the unlucky ones are launched; two were done"
 
 
 def test_a_zone_goes_with_all_that_is_in_it_and_opens_after_the_notice(

@@ -131,6 +131,16 @@ def test_spot_takes_a_busy_instance_in_service_and_warns_twice(stage: Stage, pla
     assert platform.done == [("interrupt", "i-1", 2), ("kill", "i-1")]
 
 
+def test_who_is_taken_out_is_not_kept_and_who_still_boots_is(stage: Stage, platform: FakePlatform) -> None:
+    backend = Backend(platform.connect)
+    for instance in ("i-1", "i-2"):
+        backend.register(instance, [VIDEO])
+    backend.drain_by_hand("i-2", draining=True)
+    backend.close()
+    platform.states = {"i-1": "InService", "i-2": "InService", "i-3": "InService", "i-4": "Pending"}
+    assert stage.kept(VIDEO) == ["i-1", "i-3"]
+
+
 def test_an_admin_drains_by_hand_and_gives_the_same_worker_back(
     stage: Stage, platform: FakePlatform, database: Connection, tmp_path: Path
 ) -> None:

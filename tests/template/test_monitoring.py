@@ -175,6 +175,13 @@ def test_every_5xx_counts_whoever_said_it(stacks: dict[str, Template], name: str
     assert [m["Id"] for m in alarm["Metrics"] if m.get("ReturnData", True)] == [total["Id"]]
 
 
+@pytest.mark.parametrize(("pushed", "missing"), [("true", "breaching"), ("false", "notBreaching")])
+def test_a_backend_without_any_task_rings_once_there_are_images(pushed: str, missing: str) -> None:
+    """A target group that is empty sends no HealthyHostCount at all: that is the whole backend gone."""
+    stacks = resolved(ImagesPushed=pushed)
+    assert stacks["Monitoring"]["NoHealthyBackendAlarm"]["Properties"]["TreatMissingData"] == missing
+
+
 def budgets(**changes: str) -> list[dict[str, Any]]:
     return list(properties_of(resolved(**changes)["Monitoring"], "AWS::Budgets::Budget").values())
 

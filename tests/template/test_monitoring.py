@@ -124,6 +124,7 @@ ALARMS = {
     "p2-redis-memory": (300, 2, "GreaterThanOrEqualToThreshold", 90),
     "face-swap-p2-error-rate": (60, 1, "GreaterThanOrEqualToThreshold", 20),
     "face-swap-p3-queue-long": (300, 6, "GreaterThanOrEqualToThreshold", 10),
+    "face-swap-p2-job-waits": (300, 3, "GreaterThanOrEqualToThreshold", 1800),
 }
 """Period (s), periods, comparison, threshold."""
 
@@ -146,6 +147,11 @@ WATCHED = {
     "face-swap-p2-error-rate": (
         "ComfyUI/Workers",
         "ErrorRate",
+        {"Stage": "staging", "WorkflowSlug": "face-swap"},
+    ),
+    "face-swap-p2-job-waits": (
+        "ComfyUI/Workers",
+        "OldestJobAge",
         {"Stage": "staging", "WorkflowSlug": "face-swap"},
     ),
     "face-swap-p3-queue-long": (

@@ -46,7 +46,7 @@ def rows(board: list[Widget]) -> dict[str, str]:
         ("Way in", ["RequestCount", "HTTPCode_Target_5XX_Count", "TargetResponseTime", '"p50"', '"p95"', '"p99"']),
         ("Data", ["CPUUtilization", "DatabaseConnections", "FreeStorageSpace"]),
         ("Way out", ["BytesOutToDestination", "BytesInFromDestination", "ErrorPortAllocation"]),
-        ("Fleets, by workflow", ["QueueDepth", "BacklogPerInstance", "ActiveWorkers"]),
+        ("Fleets, by workflow", ["QueueDepth", "OldestJobAge", "BacklogPerInstance", "ActiveWorkers"]),
         ("Fleets, by workflow", ["JobProcessingP50", "ErrorRate", "SpotInterruptionCount"]),
         ("Control plane", ["Decisions", "Holds", "Errors", "ReconcileHeartbeat", "ControlPlaneHeartbeat"]),
         ("Control plane", ["bp-staging-failed-invocations", "bp-staging-undelivered-events"]),

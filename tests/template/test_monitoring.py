@@ -46,7 +46,7 @@ def rows(board: list[Widget]) -> dict[str, str]:
         ("Way in", ["RequestCount", "HTTPCode_Target_5XX_Count", "TargetResponseTime", '"p50"', '"p95"', '"p99"']),
         ("Data", ["CPUUtilization", "DatabaseConnections", "FreeStorageSpace"]),
         ("Way out", ["BytesOutToDestination", "BytesInFromDestination", "ErrorPortAllocation"]),
-        ("Fleets, by workflow", ["QueueDepth", "BacklogPerInstance", "ActiveWorkers"]),
+        ("Fleets, by workflow", ["QueueDepth", "OldestJobAge", "BacklogPerInstance", "ActiveWorkers"]),
         ("Fleets, by workflow", ["JobProcessingP50", "ErrorRate", "SpotInterruptionCount"]),
         ("Control plane", ["Decisions", "Holds", "Errors", "ReconcileHeartbeat", "ControlPlaneHeartbeat"]),
         ("Control plane", ["bp-staging-failed-invocations", "bp-staging-undelivered-events"]),
@@ -124,6 +124,7 @@ ALARMS = {
     "p2-redis-memory": (300, 2, "GreaterThanOrEqualToThreshold", 90),
     "face-swap-p2-error-rate": (60, 1, "GreaterThanOrEqualToThreshold", 20),
     "face-swap-p3-queue-long": (300, 6, "GreaterThanOrEqualToThreshold", 10),
+    "face-swap-p2-job-waits": (300, 3, "GreaterThanOrEqualToThreshold", 1800),
 }
 """Period (s), periods, comparison, threshold."""
 
@@ -146,6 +147,11 @@ WATCHED = {
     "face-swap-p2-error-rate": (
         "ComfyUI/Workers",
         "ErrorRate",
+        {"Stage": "staging", "WorkflowSlug": "face-swap"},
+    ),
+    "face-swap-p2-job-waits": (
+        "ComfyUI/Workers",
+        "OldestJobAge",
         {"Stage": "staging", "WorkflowSlug": "face-swap"},
     ),
     "face-swap-p3-queue-long": (
@@ -173,6 +179,13 @@ def test_every_5xx_counts_whoever_said_it(stacks: dict[str, Template], name: str
     assert set(parts.values()) == {"HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"}
     assert all(f"FILL({part}, 0)" in total["Expression"] for part in parts)
     assert [m["Id"] for m in alarm["Metrics"] if m.get("ReturnData", True)] == [total["Id"]]
+
+
+@pytest.mark.parametrize(("pushed", "missing"), [("true", "breaching"), ("false", "notBreaching")])
+def test_a_backend_without_any_task_rings_once_there_are_images(pushed: str, missing: str) -> None:
+    """A target group that is empty sends no HealthyHostCount at all: that is the whole backend gone."""
+    stacks = resolved(ImagesPushed=pushed)
+    assert stacks["Monitoring"]["NoHealthyBackendAlarm"]["Properties"]["TreatMissingData"] == missing
 
 
 def budgets(**changes: str) -> list[dict[str, Any]]:

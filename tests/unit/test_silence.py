@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet_control.decide.model import SPOT_INTERRUPTION, WORKER_LOST, ZOMBIE, Fleet, Instance, Stray
+from fleet_control.decide.model import SPOT_INTERRUPTION, WORKER_LOST, ZOMBIE, Fleet, HeldFleet, Instance, Stray
 from fleet_control.decide.plan import plan
 from fleet_control.decide.scale_in import Next, look
 from fleet_control.decide.silence import silence
@@ -99,6 +99,17 @@ def test_a_worker_outside_our_fleets_is_a_witness() -> None:
         b.fleet(member("i-1", 400), member("i-2", 400)), strays=(Stray("i-9", "running", POLLS.worker),)
     )
     assert not silence(seen).backend_away
+
+
+@pytest.mark.parametrize(("seen", "gone"), [(400, []), (10, ["i-1"])], ids=["silent, too", "heard of"])
+def test_a_tag_that_cannot_be_read_leaves_no_other_fleets_worker_the_only_one(seen: float, gone: list[str]) -> None:
+    """In an outage as ever: those of the fleet on hold are silent as well, and nobody is replaced."""
+    fleet = b.fleet(member("i-1", 400), b.booting("i-2", age=700, lifecycle="InService"), queued=3)
+    held = HeldFleet("asg-b", "a bad tag", 1, instances=(member("i-8", seen),))
+    decided = plan(b.observation(fleet, held=(held,)), 50).fleets[0]
+    assert [w.instance_id for w in decided.zombies] == gone
+    assert len(decided.overdue) == len(gone)
+    assert (decided.rule == "hold") == (not gone)
 
 
 @pytest.mark.parametrize(

@@ -176,22 +176,35 @@ def test_no_job_is_given_back_while_nobody_is_heard_of(other: float) -> None:
 )
 def test_a_zombies_drain_is_looked_at_again(seen: float, age: float, lease: float | None, expected: Next) -> None:
     worker = member("i-1", seen, lease=lease, draining=True, drain=b.drain(ZOMBIE, age=age)).worker
-    verdict = look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=None, now=b.NOW, others_at=b.ago(1))
+    heard = b.ago(age)
+    verdict = look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=heard, now=b.NOW, others_at=b.ago(1))
     assert verdict.next is expected
 
 
 @pytest.mark.parametrize(
-    ("others", "expected"),
+    ("age", "others", "heard", "expected"),
     [
-        pytest.param(149, Next.TERMINATE, id="another is heard of since the drain"),
-        pytest.param(150, Next.RELEASE, id="nobody is since: the backend may be away"),
-        pytest.param(449, Next.RELEASE, id="not even those who were heard of when it was drained"),
-        pytest.param(450, Next.TERMINATE, id="they were silent before: nothing is known of the backend"),
-        pytest.param(None, Next.TERMINATE, id="it is the only one"),
+        pytest.param(150, 147, 150, Next.TERMINATE, id="another has been heard of since the drain"),
+        pytest.param(150, 1, 149, Next.WAIT, id="only lately: it may be a moment behind"),
+        pytest.param(150, 1, None, Next.WAIT, id="only now"),
+        pytest.param(150, 150, None, Next.WAIT, id="nobody is since: the backend may be away, or they work"),
+        pytest.param(150, 449, None, Next.WAIT, id="not even those who were heard of when it was drained"),
+        pytest.param(630, 700, None, Next.RELEASE, id="nobody is for long"),
+        pytest.param(779, 100, 150, Next.TERMINATE, id="one who works is heard of again"),
+        pytest.param(150, 450, None, Next.TERMINATE, id="they were silent before: nothing is known of the backend"),
+        pytest.param(150, None, None, Next.TERMINATE, id="it is the only one"),
     ],
 )
-def test_a_zombie_goes_only_while_the_backend_answers_somebody(others: float | None, expected: Next) -> None:
-    worker = member("i-1", 400, draining=True, drain=b.drain(ZOMBIE, age=150)).worker
-    heard = None if others is None else b.ago(others)
-    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=None, now=b.NOW, others_at=heard)
+def test_a_zombie_goes_only_while_the_backend_answers_somebody(
+    age: float, others: float | None, heard: float | None, expected: Next
+) -> None:
+    worker = member("i-1", age + 250, draining=True, drain=b.drain(ZOMBIE, age=age)).worker
+    last, first = (None if seen is None else b.ago(seen) for seen in (others, heard))
+    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=first, now=b.NOW, others_at=last)
     assert verdict.next is expected
+
+
+def test_the_first_sign_of_another_is_kept() -> None:
+    worker = member("i-1", 400, draining=True, drain=b.drain(ZOMBIE, age=20)).worker
+    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=None, now=b.NOW, others_at=b.ago(3))
+    assert (verdict.next, verdict.polled_at) == (Next.WAIT, b.ago(3))

@@ -27,7 +27,8 @@ class Tick(_Model):
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
-    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only."""
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain, where a zombie is drained that of any
+    other. A machine waits whole seconds only."""
 
     instance_id: str
     worker_row_id: int

@@ -135,8 +135,8 @@ def test_nor_is_one_who_stops_them_before_the_breaker_opens() -> None:
 
 
 def test_nor_is_one_who_has_once_resumed_half_of_what_was_suspended_by_us() -> None:
-    """`resume-processes … --scaling-processes Launch`, as the guide has it, leaves our mark: it is not to make ours what
-    somebody suspends another day."""
+    """`resume-processes … --scaling-processes Launch`, as the guide has it, leaves our mark. What somebody suspends
+    another day is not ours for it."""
     night = fleet(0, 0, 60)
     for suspended in ({"AddToLoadBalancer"}, {"Launch"}):
         group = night.stage.groups[GROUP]

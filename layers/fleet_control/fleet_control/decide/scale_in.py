@@ -90,22 +90,29 @@ def _replaced(worker: Worker, drain: Drain, limit: float, polled_at: datetime | 
 def _silent(
     worker: Worker, drain: Drain, limit: float, others_at: datetime | None, *, heard_at: datetime | None, now: datetime
 ) -> Verdict:
-    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does. Those who were heard until its
-    drain and not since may be cut off like itself, or work without a word: they are waited for, and once one is heard
-    (`heard_at`, kept as `polled_at`) it has its time to be heard, too."""
+    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does."""
     if worker.holds_live_lease(now) or (worker.seen_at is not None and worker.seen_at > drain.at):
         return Verdict(Next.RELEASE, "it lives")
-    if heard_at is None and _fell_silent(others_at, drain.at, limit):
-        return _unheard(seconds_since(drain.at, now), limit)
-    if heard_at is None and others_at is not None and others_at > drain.at:
+    why = f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease"
+    return _last_chance(drain.at, limit, others_at, heard_at=heard_at, now=now, why=why)
+
+
+def _last_chance(
+    since: datetime, limit: float, others_at: datetime | None, *, heard_at: datetime | None, now: datetime, why: str
+) -> Verdict:
+    """Those who were heard until `since` and not after may be cut off, too, or work without a word: they are waited
+    for. Once one is heard (`heard_at`, kept as `polled_at`) the limit begins: who was cut off comes a moment behind."""
+    if heard_at is None and _fell_silent(others_at, since, limit):
+        return _unheard(seconds_since(since, now), limit)
+    if heard_at is None and others_at is not None and others_at > since:
         heard_at = others_at
-    if seconds_since(heard_at or drain.at, now) >= limit:
-        return Verdict(Next.TERMINATE, f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease")
+    if seconds_since(heard_at or since, now) >= limit:
+        return Verdict(Next.TERMINATE, why)
     return Verdict(Next.WAIT, "a last chance to be heard of", heard_at)
 
 
 def _unheard(age: float, limit: float) -> Verdict:
-    """Let go early enough that whoever is heard in the end is still followed by a whole limit of this watch."""
+    """Left to the next look early enough that a whole limit of this watch follows whoever is heard in the end."""
     if age >= LONGEST_WATCH_SECONDS - limit:
         return Verdict(Next.RELEASE, UNHEARD)
     return Verdict(Next.WAIT, UNHEARD, rest=min(age, limit / 5))
@@ -123,16 +130,19 @@ def _fell_silent(others_at: datetime | None, since: datetime, limit: float) -> b
 
 
 def look_overdue(
-    registered: bool, since: datetime, limit_seconds: float, now: datetime, others_at: datetime | None = None
+    registered: bool,
+    since: datetime,
+    limit_seconds: float,
+    now: datetime,
+    others_at: datetime | None = None,
+    *,
+    heard_at: datetime | None = None,
 ) -> Verdict:
-    """An instance that had not registered by its deadline: looked at again before it goes."""
+    """An instance that had not registered by its deadline: looked at again before it goes. `heard_at` is the first sign
+    of another since, as the last look's `polled_at` says."""
     if registered:
         return Verdict(Next.DONE, "it has registered")
-    if seconds_since(since, now) >= limit_seconds:
-        if _fell_silent(others_at, since, limit_seconds):
-            return Verdict(Next.DONE, UNHEARD)
-        return Verdict(Next.TERMINATE, "it has not registered")
-    return Verdict(Next.WAIT, "a last chance to register")
+    return _last_chance(since, limit_seconds, others_at, heard_at=heard_at, now=now, why="it has not registered")
 
 
 def refused(worker: Worker, drained_at: datetime, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:

@@ -50,6 +50,8 @@ class OverdueOnItsWay(_Model):
     keep_desired: bool
     look_seconds: int = Field(gt=0)
     limit_seconds: float = Field(ge=0)
+    heard_at: NaiveDatetime | None = None
+    """The first sign of any worker since then."""
 
 
 class ScaleInTask(_Model):

@@ -130,6 +130,17 @@ def test_while_the_backend_is_away_every_fleet_is_held(fleet: Fleet) -> None:
         assert "the backend seems away" in held.reason
 
 
+def test_two_that_an_admin_has_put_aside_and_stopped_hold_no_stage() -> None:
+    aside = b.fleet(*(member(name, 4000, draining=True) for name in ("i-1", "i-2")), desired=2, name="a")
+    waits = b.fleet(queued=3, name="b")
+    first, second = plan(b.observation(aside, waits), 50).fleets
+    assert (first.rule, first.zombies) == ("steady", ())
+    assert (second.rule, second.desired) == ("raise", 2)
+    beside = b.fleet(member("i-3", 400), name="b")
+    aside = b.fleet(member("i-1", 410, draining=True), name="a")
+    assert silence(b.observation(aside, beside)).backend_away, "who has polled until then tells of it all the same"
+
+
 def _unseen(instance: Instance) -> Instance:
     worker = instance.worker
     return instance if worker is None else replace(instance, worker=replace(worker, seen_at=b.ago(400)))

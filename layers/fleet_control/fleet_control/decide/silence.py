@@ -62,7 +62,7 @@ def silence(observation: Observation) -> Silence:
     held = [worker for fleet in observation.held for worker in _expected(fleet)]
     others = [stray.worker for stray in observation.strays if stray.worker is not None]
     newest = max((last_sign(worker) for worker in [*(w for w, _ in crew), *held, *others]), default=None)
-    silent = tuple((worker, policy) for worker, policy in crew if is_silent(worker, policy, observation.now))
+    silent = tuple((w, p) for w, p in crew if is_silent(w, p, observation.now) and not _put_aside(w))
     return Silence(len(crew) + len(held), newest, silent)
 
 
@@ -116,6 +116,11 @@ def _expected(fleet: Fleet | HeldFleet) -> Iterator[Worker]:
 
 def _runs(member: Instance) -> bool:
     return member.exists and member.state in (None, "running")
+
+
+def _put_aside(worker: Worker) -> bool:
+    """By an admin, who may have stopped its program to look into it. It is nobody's to replace."""
+    return worker.draining and worker.drain is None
 
 
 def _warned(worker: Worker) -> bool:

@@ -27,9 +27,11 @@ def look(stage: Stage) -> Result:
 
 
 def step(stage: Stage, execution: str, name: str) -> dict[str, Any]:
-    """One step of the execution, with the input that started it."""
+    """One step of the execution, with what the last one left it."""
     task = ScaleInTask.model_validate({"step": name, **stage.executions[execution]})
-    return scale_in.scale_in(ports_of(stage, scale_in.Ports), task)
+    answer = scale_in.scale_in(ports_of(stage, scale_in.Ports), task)
+    stage.executions[execution] = {"drain": answer["drain"]}
+    return answer
 
 
 def launched(name: str, age: float, status: str = "Successful") -> Activity:
@@ -214,10 +216,11 @@ def test_a_zombie_is_drained_watched_and_terminated() -> None:
     look(stage)
     assert stage.made("drain") == [("i-1", "zombie")]
     (name,) = stage.executions
-    stage.now += timedelta(seconds=60)
-    assert step(stage, name, "look")["next"] == "wait"
-    stage.now += timedelta(seconds=90)
-    stage.workers["i-2"]["last_seen_at"] = stage.now
+    for seconds in (3, 149):
+        stage.now += timedelta(seconds=seconds)
+        stage.workers["i-2"]["last_seen_at"] = stage.now
+        assert step(stage, name, "look")["next"] == "wait"
+    stage.now += timedelta(seconds=1)
     assert step(stage, name, "look")["next"] == "terminate"
     assert step(stage, name, "terminate")["next"] == "done"
     assert stage.made("terminate") == [("i-1", True)]

@@ -84,6 +84,42 @@ def test_when_it_is_over_everybody_serves_on() -> None:
     assert stage.recorder.decisions[-1]["rule"] != "hold"
 
 
+@pytest.mark.parametrize("job", [200, 290, 590])
+def test_the_dead_one_goes_though_the_only_other_works_without_a_word_job_after_job(job: int) -> None:
+    """It is heard of between its jobs alone: longer apart than a second look at the dead one takes."""
+    stage = Stage()
+    stage.fleet(desired=2)
+    stage.instance("i-1", last_seen_at=ago(301))
+    stage.instance("i-2")
+    for _ in range(3):
+        stage.lease("i-2", seconds_left=90_000)
+    night = Night(stage, ALIVE, silent=frozenset({"i-1", "i-2"}))
+    while night.seconds < 3_600:
+        if night.seconds % job < 10:
+            stage.workers["i-2"]["last_seen_at"] = stage.now
+        night.tick()
+    assert [name for name, _ in stage.made("terminate")] == ["i-1"]
+
+
+def test_one_that_never_registers_goes_though_the_others_work_without_a_word() -> None:
+    """Both have taken a job in the same second, and another in the same again: between, nobody is heard of."""
+    stage = Stage()
+    stage.fleet(desired=3)
+    for name in ("i-1", "i-2"):
+        stage.instance(name)
+        stage.lease(name, seconds_left=90_000)
+    for _ in range(4):
+        stage.job()
+    boots(stage, 500)
+    night = Night(stage, ALIVE, silent=frozenset({"i-1", "i-2"}))
+    while night.seconds < 3_600:
+        if night.seconds % 300 == 0:
+            for row in stage.workers.values():
+                row["last_seen_at"] = stage.now
+        night.tick()
+    assert stage.made("terminate") == [("i-9", False)]
+
+
 def test_two_that_have_died_are_held_and_named_at_every_look_until_somebody_ends_them() -> None:
     """Nobody can tell them from a backend that is away: capacity stays, holds are counted, the reason names them."""
     stage = Stage()

@@ -134,6 +134,17 @@ def test_nor_is_one_who_stops_them_before_the_breaker_opens() -> None:
     assert len(night.launched) == 4
 
 
+def test_nor_is_one_who_has_once_resumed_half_of_what_was_suspended_by_us() -> None:
+    """`resume-processes … --scaling-processes Launch`, as the guide has it, leaves our mark. What somebody suspends
+    another day is not ours for it."""
+    night = fleet(0, 0, 60)
+    for suspended in ({"AddToLoadBalancer"}, {"Launch"}):
+        group = night.stage.groups[GROUP]
+        night.stage.groups[GROUP] = replace(group, suspended=group.suspended | suspended)
+        night.pass_by(30)
+    assert night.stage.groups[GROUP].suspended == {"AZRebalance", "Launch"}
+
+
 def test_a_probe_that_the_group_has_overtaken_waits_suspended_for_the_next_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -93,6 +93,8 @@ def test_the_plan_of_a_fleet_whose_launches_fail(fleet: Fleet, desired: int | No
         pytest.param(b.fleet(queued=8, launches=DUE, launches_held=True), False, True, id="a probe is due"),
         pytest.param(b.fleet(b.idle("i-1"), launches_held=True), False, True, id="one has registered"),
         pytest.param(b.fleet(queued=8), False, False, id="nothing has failed"),
+        pytest.param(b.fleet(mark_left=True), False, True, id="half of it is resumed already"),
+        pytest.param(b.fleet(queued=8, launches=OPEN, mark_left=True), True, False, id="half of it, too early"),
         pytest.param(
             b.fleet(queued=8, launches=OPEN, launches_stopped=True), False, False, id="open, but stopped by an operator"
         ),

@@ -66,3 +66,19 @@ def test_one_whose_execution_runs_is_not_told_again() -> None:
 )
 def test_the_second_look(registered: bool, age: float, expected: Next) -> None:
     assert look_overdue(registered, b.ago(age), 60, b.NOW).next is expected
+
+
+@pytest.mark.parametrize(
+    ("age", "others", "heard", "expected"),
+    [
+        pytest.param(60, 1, 60, Next.TERMINATE, id="others have been heard of for as long"),
+        pytest.param(90, 1, 59, Next.WAIT, id="not yet: it may be a moment behind them"),
+        pytest.param(90, 90, None, Next.WAIT, id="nobody since: the backend may be away, or they work"),
+        pytest.param(720, 800, None, Next.RELEASE, id="nobody for long: left to the next look"),
+    ],
+)
+def test_it_goes_only_while_the_backend_answers_somebody(
+    age: float, others: float, heard: float | None, expected: Next
+) -> None:
+    first = None if heard is None else b.ago(heard)
+    assert look_overdue(False, b.ago(age), 60, b.NOW, b.ago(others), heard_at=first).next is expected

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet_control.decide.model import SPOT_INTERRUPTION, WORKER_LOST, ZOMBIE, Fleet, Instance, Stray
+from fleet_control.decide.model import SPOT_INTERRUPTION, WORKER_LOST, ZOMBIE, Fleet, HeldFleet, Instance, Stray
 from fleet_control.decide.plan import plan
 from fleet_control.decide.scale_in import Next, look
 from fleet_control.decide.silence import silence
@@ -101,6 +101,17 @@ def test_a_worker_outside_our_fleets_is_a_witness() -> None:
     assert not silence(seen).backend_away
 
 
+@pytest.mark.parametrize(("seen", "gone"), [(400, []), (10, ["i-1"])], ids=["silent, too", "heard of"])
+def test_a_tag_that_cannot_be_read_leaves_no_other_fleets_worker_the_only_one(seen: float, gone: list[str]) -> None:
+    """In an outage as ever: those of the fleet on hold are silent as well, and nobody is replaced."""
+    fleet = b.fleet(member("i-1", 400), b.booting("i-2", age=700, lifecycle="InService"), queued=3)
+    held = HeldFleet("asg-b", "a bad tag", 1, instances=(member("i-8", seen),))
+    decided = plan(b.observation(fleet, held=(held,)), 50).fleets[0]
+    assert [w.instance_id for w in decided.zombies] == gone
+    assert len(decided.overdue) == len(gone)
+    assert (decided.rule == "hold") == (not gone)
+
+
 @pytest.mark.parametrize(
     "fleet",
     [
@@ -117,6 +128,17 @@ def test_while_the_backend_is_away_every_fleet_is_held(fleet: Fleet) -> None:
         assert (held.rule, held.desired, held.scale_in, held.undo) == ("hold", None, None, ())
         assert (held.restart, held.zombies, held.overdue) == ((), (), ())
         assert "the backend seems away" in held.reason
+
+
+def test_two_that_an_admin_has_put_aside_and_stopped_hold_no_stage() -> None:
+    aside = b.fleet(*(member(name, 4000, draining=True) for name in ("i-1", "i-2")), desired=2, name="a")
+    waits = b.fleet(queued=3, name="b")
+    first, second = plan(b.observation(aside, waits), 50).fleets
+    assert (first.rule, first.zombies) == ("steady", ())
+    assert (second.rule, second.desired) == ("raise", 2)
+    beside = b.fleet(member("i-3", 400), name="b")
+    aside = b.fleet(member("i-1", 410, draining=True), name="a")
+    assert silence(b.observation(aside, beside)).backend_away, "who has polled until then tells of it all the same"
 
 
 def _unseen(instance: Instance) -> Instance:
@@ -165,22 +187,35 @@ def test_no_job_is_given_back_while_nobody_is_heard_of(other: float) -> None:
 )
 def test_a_zombies_drain_is_looked_at_again(seen: float, age: float, lease: float | None, expected: Next) -> None:
     worker = member("i-1", seen, lease=lease, draining=True, drain=b.drain(ZOMBIE, age=age)).worker
-    verdict = look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=None, now=b.NOW, others_at=b.ago(1))
+    heard = b.ago(age)
+    verdict = look(worker, drain_id=100, waiting=3, limit_seconds=60, polled_at=heard, now=b.NOW, others_at=b.ago(1))
     assert verdict.next is expected
 
 
 @pytest.mark.parametrize(
-    ("others", "expected"),
+    ("age", "others", "heard", "expected"),
     [
-        pytest.param(149, Next.TERMINATE, id="another is heard of since the drain"),
-        pytest.param(150, Next.RELEASE, id="nobody is since: the backend may be away"),
-        pytest.param(449, Next.RELEASE, id="not even those who were heard of when it was drained"),
-        pytest.param(450, Next.TERMINATE, id="they were silent before: nothing is known of the backend"),
-        pytest.param(None, Next.TERMINATE, id="it is the only one"),
+        pytest.param(150, 147, 150, Next.TERMINATE, id="another has been heard of since the drain"),
+        pytest.param(150, 1, 149, Next.WAIT, id="only lately: it may be a moment behind"),
+        pytest.param(150, 1, None, Next.WAIT, id="only now"),
+        pytest.param(150, 150, None, Next.WAIT, id="nobody is since: the backend may be away, or they work"),
+        pytest.param(150, 449, None, Next.WAIT, id="not even those who were heard of when it was drained"),
+        pytest.param(630, 700, None, Next.RELEASE, id="nobody is for long"),
+        pytest.param(779, 100, 150, Next.TERMINATE, id="one who works is heard of again"),
+        pytest.param(150, 450, None, Next.TERMINATE, id="they were silent before: nothing is known of the backend"),
+        pytest.param(150, None, None, Next.TERMINATE, id="it is the only one"),
     ],
 )
-def test_a_zombie_goes_only_while_the_backend_answers_somebody(others: float | None, expected: Next) -> None:
-    worker = member("i-1", 400, draining=True, drain=b.drain(ZOMBIE, age=150)).worker
-    heard = None if others is None else b.ago(others)
-    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=None, now=b.NOW, others_at=heard)
+def test_a_zombie_goes_only_while_the_backend_answers_somebody(
+    age: float, others: float | None, heard: float | None, expected: Next
+) -> None:
+    worker = member("i-1", age + 250, draining=True, drain=b.drain(ZOMBIE, age=age)).worker
+    last, first = (None if seen is None else b.ago(seen) for seen in (others, heard))
+    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=first, now=b.NOW, others_at=last)
     assert verdict.next is expected
+
+
+def test_the_first_sign_of_another_is_kept() -> None:
+    worker = member("i-1", 400, draining=True, drain=b.drain(ZOMBIE, age=20)).worker
+    verdict = look(worker, drain_id=100, waiting=0, limit_seconds=150, polled_at=None, now=b.NOW, others_at=b.ago(3))
+    assert (verdict.next, verdict.polled_at) == (Next.WAIT, b.ago(3))

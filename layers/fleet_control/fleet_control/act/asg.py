@@ -61,6 +61,11 @@ class Group:
         return self.suspended.issuperset(HELD_LAUNCHES) and "Terminate" not in self.suspended
 
     @property
+    def mark_left(self) -> bool:
+        """Somebody has resumed Launch alone: what he suspends another day would look like ours."""
+        return HELD_LAUNCHES[1] in self.suspended and not self.suspended & {"Launch", "Terminate"}
+
+    @property
     def launches_stopped(self) -> bool:
         """By somebody else: an operator, or AWS, which suspends Launch where launches have been refused for a day."""
         return "Launch" in self.suspended and not self.launches_held

@@ -222,6 +222,8 @@ class Fleet:
     """Its breaker keeps the group from launching by itself."""
     launches_stopped: bool = False
     """Somebody else does, an operator or AWS: that is neither marked as ours nor taken back."""
+    mark_left: bool = False
+    """Nobody does, but half of what the breaker had suspended still is."""
     unknown_workflows: tuple[str, ...] = ()
     """Slugs of the policy that the database does not (yet, or any more) know: no job of theirs can be seen."""
     launches: LaunchHistory = LaunchHistory()

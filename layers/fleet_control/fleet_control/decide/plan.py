@@ -110,7 +110,7 @@ def _fleet_plan(fleet: Fleet, needs: Capacity, granted: int, observation: Observ
         restart=abandoned_drains(fleet, needs.undo, running, now),
         suspend_az_rebalance=fleet.az_rebalance_runs,
         hold_launches=needs.breaker.holds and not (fleet.launches_held or fleet.launches_stopped),
-        resume_launches=fleet.launches_held and not needs.breaker.holds,
+        resume_launches=(fleet.launches_held or fleet.mark_left) and not needs.breaker.holds,
         hooks=answers(fleet, now),
         zombies=dead,
         overdue=late,

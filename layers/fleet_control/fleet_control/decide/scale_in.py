@@ -39,7 +39,7 @@ def look(
     others_at: datetime | None = None,
 ) -> Verdict:
     """`waiting` are the fleet's jobs that could be leased this moment; `polled_at` is what the last look saw;
-    `others_at` is when the backend last heard of any other worker of the stage."""
+    `others_at` is when the backend last heard of any other worker of the stage; a zombie's `polled_at` is the first."""
     gone = _not_ours(worker, drain_id)
     if gone is not None or worker is None or worker.drain is None:
         return Verdict(Next.DONE, gone or "no drain")
@@ -48,7 +48,7 @@ def look(
     if worker.drain.reason == REBALANCE:
         return _replaced(worker, worker.drain, limit_seconds, polled_at, now)
     if worker.drain.reason == ZOMBIE:
-        return _silent(worker, worker.drain, limit_seconds, others_at, now)
+        return _silent(worker, worker.drain, limit_seconds, others_at, heard_at=polled_at, now=now)
     stays = _stays(worker, worker.drain, waiting, now)
     if stays is not None:
         return Verdict(Next.RELEASE, stays)
@@ -87,16 +87,35 @@ def _replaced(worker: Worker, drain: Drain, limit: float, polled_at: datetime | 
     return Verdict(Next.WAIT, "it ends its last job", rest=min(age, limit / 2))
 
 
-def _silent(worker: Worker, drain: Drain, limit: float, others_at: datetime | None, now: datetime) -> Verdict:
-    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does. So does the silence of those
-    who were heard until its drain and never since: then the backend has gone away."""
+def _silent(
+    worker: Worker, drain: Drain, limit: float, others_at: datetime | None, *, heard_at: datetime | None, now: datetime
+) -> Verdict:
+    """Waiting jobs do not keep it, since it serves nobody; a single sign of life does."""
     if worker.holds_live_lease(now) or (worker.seen_at is not None and worker.seen_at > drain.at):
         return Verdict(Next.RELEASE, "it lives")
-    if seconds_since(drain.at, now) >= limit:
-        if _fell_silent(others_at, drain.at, limit):
-            return Verdict(Next.RELEASE, UNHEARD)
-        return Verdict(Next.TERMINATE, f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease")
-    return Verdict(Next.WAIT, "a last chance to be heard of")
+    why = f"silent for {seconds_since(worker.seen_at, now):.0f} s and without a lease"
+    return _last_chance(drain.at, limit, others_at, heard_at=heard_at, now=now, why=why)
+
+
+def _last_chance(
+    since: datetime, limit: float, others_at: datetime | None, *, heard_at: datetime | None, now: datetime, why: str
+) -> Verdict:
+    """Those who were heard until `since` and not after may be cut off, too, or work without a word: they are waited
+    for. Once one is heard (`heard_at`, kept as `polled_at`) the limit begins: who was cut off comes a moment behind."""
+    if heard_at is None and _fell_silent(others_at, since, limit):
+        return _unheard(seconds_since(since, now), limit)
+    if heard_at is None and others_at is not None and others_at > since:
+        heard_at = others_at
+    if seconds_since(heard_at or since, now) >= limit:
+        return Verdict(Next.TERMINATE, why)
+    return Verdict(Next.WAIT, "a last chance to be heard of", heard_at)
+
+
+def _unheard(age: float, limit: float) -> Verdict:
+    """Left to the next look early enough that a whole limit of this watch follows whoever is heard in the end."""
+    if age >= LONGEST_WATCH_SECONDS - limit:
+        return Verdict(Next.RELEASE, UNHEARD)
+    return Verdict(Next.WAIT, UNHEARD, rest=min(age, limit / 5))
 
 
 LATELY_SECONDS = 300
@@ -111,16 +130,19 @@ def _fell_silent(others_at: datetime | None, since: datetime, limit: float) -> b
 
 
 def look_overdue(
-    registered: bool, since: datetime, limit_seconds: float, now: datetime, others_at: datetime | None = None
+    registered: bool,
+    since: datetime,
+    limit_seconds: float,
+    now: datetime,
+    others_at: datetime | None = None,
+    *,
+    heard_at: datetime | None = None,
 ) -> Verdict:
-    """An instance that had not registered by its deadline: looked at again before it goes."""
+    """An instance that had not registered by its deadline: looked at again before it goes. `heard_at` is the first sign
+    of another since, as the last look's `polled_at` says."""
     if registered:
         return Verdict(Next.DONE, "it has registered")
-    if seconds_since(since, now) >= limit_seconds:
-        if _fell_silent(others_at, since, limit_seconds):
-            return Verdict(Next.DONE, UNHEARD)
-        return Verdict(Next.TERMINATE, "it has not registered")
-    return Verdict(Next.WAIT, "a last chance to register")
+    return _last_chance(since, limit_seconds, others_at, heard_at=heard_at, now=now, why="it has not registered")
 
 
 def refused(worker: Worker, drained_at: datetime, limit: float, polled_at: datetime | None, now: datetime) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fleet_control.decide.model import SPOT_INTERRUPTION, Fleet, Instance, Lease, Observation, Policy, Worker
+from fleet_control.decide.model import SPOT_INTERRUPTION, Fleet, HeldFleet, Instance, Lease, Observation, Policy, Worker
 from fleet_control.decide.standing import seconds_since
 
 TOGETHER = 0.25
@@ -58,10 +58,12 @@ class Silence:
 def silence(observation: Observation) -> Silence:
     """Whom the backend ought to have seen, and who is silent beyond the fleet's limit."""
     crew = [(w, fleet.policy) for fleet in observation.fleets for w in _expected(fleet)]
+    # Of a fleet on hold nobody is judged, but a tag that cannot be read makes no other fleet's worker the only one.
+    held = [worker for fleet in observation.held for worker in _expected(fleet)]
     others = [stray.worker for stray in observation.strays if stray.worker is not None]
-    newest = max((last_sign(worker) for worker in [*(w for w, _ in crew), *others]), default=None)
-    silent = tuple((worker, policy) for worker, policy in crew if is_silent(worker, policy, observation.now))
-    return Silence(len(crew), newest, silent)
+    newest = max((last_sign(worker) for worker in [*(w for w, _ in crew), *held, *others]), default=None)
+    silent = tuple((w, p) for w, p in crew if is_silent(w, p, observation.now) and not _put_aside(w))
+    return Silence(len(crew) + len(held), newest, silent)
 
 
 def quiet(found: Silence, policy: Policy, now: datetime) -> bool:
@@ -105,7 +107,7 @@ def last_sign(worker: Worker) -> datetime:
     return max(worker.registered_at, worker.seen_at or worker.registered_at)
 
 
-def _expected(fleet: Fleet) -> Iterator[Worker]:
+def _expected(fleet: Fleet | HeldFleet) -> Iterator[Worker]:
     """Who should be heard of: neither going nor warned."""
     for member in fleet.instances:
         if member.worker is not None and _runs(member) and not _warned(member.worker):
@@ -114,6 +116,11 @@ def _expected(fleet: Fleet) -> Iterator[Worker]:
 
 def _runs(member: Instance) -> bool:
     return member.exists and member.state in (None, "running")
+
+
+def _put_aside(worker: Worker) -> bool:
+    """By an admin, who may have stopped its program to look into it. It is nobody's to replace."""
+    return worker.draining and worker.drain is None
 
 
 def _warned(worker: Worker) -> bool:

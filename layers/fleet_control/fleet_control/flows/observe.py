@@ -147,6 +147,7 @@ def _fleet(group: Group, policy: Policy, members: tuple[Instance, ...], queues: 
         az_rebalance_runs="AZRebalance" not in group.suspended,
         launches_held=group.launches_held,
         launches_stopped=group.launches_stopped,
+        mark_left=group.mark_left,
         unknown_workflows=tuple(slug for slug in policy.workflows if slug not in queues.slugs),
         unknown_tags=unknown_tags(group),
     )

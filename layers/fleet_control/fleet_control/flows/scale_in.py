@@ -108,7 +108,10 @@ def _overdue(ports: Ports, task: ScaleInTask, late: OverdueOnItsWay) -> dict[str
     """The same steps for an instance without a worker: there is nothing to drain, and nothing to release."""
     registered = ports.workers.one(late.instance_id) is not None
     others_at = ports.workers.heard_beside(late.instance_id)
-    verdict = decide.look_overdue(registered, late.since, late.limit_seconds, ports.jobs.now(), others_at)
+    now = ports.jobs.now()
+    verdict = decide.look_overdue(registered, late.since, late.limit_seconds, now, others_at, heard_at=late.heard_at)
+    look_seconds = max(late.look_seconds, ceil(verdict.rest))
+    late = late.model_copy(update={"heard_at": verdict.polled_at or late.heard_at, "look_seconds": look_seconds})
     if task.step == "release":
         verdict = decide.Verdict(decide.Next.DONE, "left to the next look")
     elif task.step == "terminate" and verdict.next is decide.Next.TERMINATE:

@@ -27,7 +27,8 @@ class Tick(_Model):
 
 class DrainOnItsWay(_Model):
     """One drain of one worker. `worker_row_id` is `comfy_ui_workers.id`, `drain_id` that of its audit row; times in
-    seconds; `polled_at` (naive UTC) is the first poll seen after the drain. A machine waits whole seconds only."""
+    seconds; `polled_at` (naive UTC) is the first poll seen after the drain, where a zombie is drained that of any
+    other. A machine waits whole seconds only."""
 
     instance_id: str
     worker_row_id: int
@@ -49,6 +50,8 @@ class OverdueOnItsWay(_Model):
     keep_desired: bool
     look_seconds: int = Field(gt=0)
     limit_seconds: float = Field(ge=0)
+    heard_at: NaiveDatetime | None = None
+    """The first sign of any worker since then."""
 
 
 class ScaleInTask(_Model):

@@ -32,7 +32,8 @@ SELECT COUNT(*) AS jobs, MIN(created_at) AS oldest_at FROM ai_job_dispatches
 WHERE workflow_id = %s AND status = 'queued' AND attempts < 3 AND provider = 'self_hosted'
 """
 LEASES = """
-SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts FROM ai_job_dispatches
+SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, updated_at
+FROM ai_job_dispatches
 WHERE workflow_id = %s AND status = 'leased' AND provider = 'self_hosted'
 """
 WORKERS = """

@@ -20,6 +20,8 @@ class Evidence:
     journal: Sequence[Entry]
     dispatches: Sequence[Entry]
     audits: Sequence[Entry]
+    workers: Sequence[Entry] = ()
+    """What the workers said of themselves, in order of time for each."""
     samples: Sequence[Entry] = ()
     releases: Sequence[Entry] = ()
     decisions: Sequence[Entry] = ()
@@ -173,7 +175,11 @@ def _went_during(drain: AdminDrain, entry: Entry) -> bool:
 
 
 def fenced_workers(evidence: Evidence) -> list[str]:
-    """Workers whose lease was taken from them although their instance was neither warned nor dead at that time."""
+    """Workers whose lease was taken from them although their instance was neither warned nor dead at that time. Whoever
+    never heard of it, because the answer to a poll was lost, has not lost it."""
+    heard = Counter((e["worker_id"], e.get("dispatch_id")) for e in evidence.workers if e["event"] == "leased")
+    handed_out = Counter((e["worker_identifier"], e["dispatch_id"]) for e in evidence.audits if e["event"] == "poll")
+    unheard = handed_out - heard if evidence.workers else Counter()
     lost: dict[str, float] = {}
     for entry in evidence.of("instance"):
         if entry["state"] in ("warned", "terminating", "terminated"):
@@ -182,6 +188,7 @@ def fenced_workers(evidence: Evidence) -> list[str]:
         row["worker_identifier"]
         for row in evidence.audits
         if row["event"] == "requeued" and lost.get(row["worker_identifier"], math.inf) >= second_of(row) + 1
+        and not (_reason(row) == "worker_lost" and unheard[row["worker_identifier"], row["dispatch_id"]])
     })  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def gather(run: Path, connect: Callable[[], Connection], autoscaling: Any) -> Ev
         audits=audits,
         samples=[entry for entry in observed if entry["kind"] == "sample"],
         releases=[entry for entry in observed if entry["kind"] == "released" and entry["held"]],
+        workers=[said for log in sorted((run / "workers").glob("*.jsonl")) for said in tail.read(log)],
         decisions=decisions(run / "logs"),
         fleets=fleets(autoscaling),
     )

@@ -253,7 +253,8 @@ FULL = Story(
 
 SHORT = Story(
     bursts=(
-        Burst("first swaps", 1.0, SWAP, 6, nudged=True, seconds=(4.0, 6.0)),
+        # Long enough to be still at it when the warning is answered, on a slow machine too.
+        Burst("first swaps", 1.0, SWAP, 6, nudged=True, seconds=(7.0, 8.0)),
         Burst("first videos", 2.5, VIDEO, 6, seconds=(4.0, 6.0)),
     ),
     scenes=(

@@ -10,7 +10,9 @@ import pytest
 from fleet_control.act.database import Database
 from fleet_control.act.jobs import Jobs
 from fleet_control.act.tenants import USER
+from fleet_control.flows import rows
 
+from lab.backend import Backend
 from lab.mariadb import Connection, MariaDb
 
 from .conftest import PASSWORD, Add, Insert, ago, leased, open_as
@@ -214,3 +216,19 @@ def test_a_completion_written_twice_counts_once(jobs: Jobs, job: Add, audit: Add
     audit("complete", dispatch, 60)
     audit("complete", dispatch, 59)
     assert jobs.durations([workflow]) == {workflow: [30.0]}
+
+
+def test_a_lease_tells_when_it_was_handed_out_until_a_heartbeat_renews_it(
+    jobs: Jobs, job: Add, mariadb: MariaDb
+) -> None:
+    job()
+    with closing(Backend(mariadb.connect, registrations_per_minute=None)) as backend:
+        token = backend.register("i-1", list(SLUGS))
+        taken = backend.poll(token)
+        assert taken is not None
+        (fresh,) = [rows.lease(found, {}) for found in jobs.live() if found["kind"] == "lease"]
+        assert fresh.handed_out_at is not None
+        assert abs((fresh.handed_out_at - jobs.now()).total_seconds()) < 5
+        backend.heartbeat(token, taken.dispatch_id, taken.lease_token)
+    (renewed,) = [rows.lease(found, {}) for found in jobs.live() if found["kind"] == "lease"]
+    assert renewed.handed_out_at is None

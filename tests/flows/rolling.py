@@ -62,7 +62,7 @@ class Account:
         if self.stage.now - born >= timedelta(seconds=30):
             row = {"id": len(self.stage.audit) + 500 + int(name[2:]), "worker_id": name, "is_approved": 1}
             now = {"last_seen_at": self.stage.now, "created_at": self.stage.now, "active_at": self.stage.now}
-            self.stage.workers[name] = row | {"is_draining": 0} | now
+            self.stage.workers[name] = row | {"is_draining": 0, "current_load": 0} | now
 
     def _scale_in(self) -> None:
         for name, given in list(self.stage.executions.items()):

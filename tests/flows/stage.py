@@ -78,7 +78,7 @@ class Stage:
         group = self.groups[group_name(slug)]
         self.groups[group.name] = replace(group, instances=(*group.instances, GroupInstance(name, "InService")))
         self.instances[name] = Ec2Instance(name, state, ago(3600))
-        row = {"id": len(self.workers) + 1, "worker_id": name, "is_approved": 1, "is_draining": 0}
+        row = {"id": len(self.workers) + 1, "worker_id": name, "is_approved": 1, "is_draining": 0, "current_load": 0}
         row |= {"last_seen_at": ago(2), "created_at": ago(3000), "active_at": ago(30)}
         self.workers[name] = row | worker
         return name

@@ -251,6 +251,21 @@ def test_a_lost_workers_job_is_given_back_at_no_cost() -> None:
     assert stage.made("drain") == [("i-1", "zombie")]
 
 
+def test_a_job_whose_worker_never_heard_of_it_goes_back_and_its_worker_serves_on() -> None:
+    stage = Stage()
+    stage.fleet(desired=1)
+    stage.instance("i-1")
+    dispatch = stage.lease("i-1", seconds_left=590, attempts=2)
+    stage.dispatches[dispatch]["updated_at"] = ago(310)
+    look(stage)
+    assert stage.made("requeue") == [(dispatch, "worker_lost")]
+    assert (stage.dispatches[dispatch]["status"], stage.dispatches[dispatch]["attempts"]) == ("queued", 1)
+    assert [d["reason"] for d in stage.recorder.decisions if d["rule"] == "requeue"] == [
+        "worker_lost: its worker polls for more"
+    ]
+    assert stage.made("drain") == []
+
+
 @pytest.mark.parametrize("queued", [0, 5])
 def test_while_the_backend_is_away_nothing_is_replaced(queued: int) -> None:
     stage = Stage()

@@ -174,7 +174,7 @@ class Night:
             self.stage.instances[one.id] = replace(one, state="terminated", why=why)
         elif age >= 40 and not self.lives[one.id] and one.id not in self.stage.registrations and not self._cut_off:
             self.stage.registrations[one.id] = self.stage.now
-            row = {"id": int(one.id[2:]), "worker_id": one.id, "is_approved": 1, "is_draining": 0}
+            row = {"id": int(one.id[2:]), "worker_id": one.id, "is_approved": 1, "is_draining": 0, "current_load": 0}
             seen = dict.fromkeys(("last_seen_at", "created_at", "active_at"), self.stage.now)
             self.stage.workers[one.id] = row | seen | {"slug": slug}
 
@@ -210,6 +210,8 @@ class Night:
         held = {"status": "leased", "worker_id": name, "lease_token": token, "lease_expires_at": ends}
         job |= held | {"attempts": job["attempts"] + 1, "updated_at": self.stage.now}
         row["active_at"] = self.stage.now
+        if self.stage.trouble and self._chance(0.05):
+            return  # the answer is lost: the worker polls on and knows of nothing
         self.jobs[name] = (job["id"], token, self.second + self.rng.choice([20, 60, 200]))
 
     def _has_run_out(self, row: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ def tick(stage: Stage, at: float = 0) -> None:
     stage.now = NOW.fromtimestamp(NOW.timestamp() + at)
     for row in stage.workers.values():
         row["last_seen_at"] = stage.now
+    for row in stage.dispatches.values():
+        if row["status"] == "leased":  # by a heartbeat
+            row |= {"updated_at": stage.now, "lease_expires_at": row["lease_expires_at"] + timedelta(seconds=900)}
     assert reconcile(ports_of(stage, ReconcilePorts, worker_limit=50), "Tick").failures == 0
 
 

@@ -210,6 +210,16 @@ def test_a_death_without_warning_is_not_a_kill_of_ours_and_costs_no_attempt() ->
     assert observer.summarize(run, 1.0)["broken"] == []
 
 
+def test_a_lease_that_its_worker_never_heard_of_is_not_taken_from_it() -> None:
+    run = with_audits(
+        audit("poll", 1, "i-3", 10), audit("requeued", 1, "i-3", 20, reason="worker_lost"), audit("poll", 1, "i-1", 24)
+    )(clean())
+    said = [{"worker_id": "i-1", "event": "leased", "dispatch_id": 1}]
+    knew = [*said, {"worker_id": "i-3", "event": "leased", "dispatch_id": 1}]
+    assert measures.fenced_workers(replace(run, workers=said)) == []
+    assert measures.fenced_workers(replace(run, workers=knew)) == ["i-3"]
+
+
 def test_latency_counts_from_the_first_job_of_a_burst_to_the_first_raise_accepted() -> None:
     run = replace(
         clean(),

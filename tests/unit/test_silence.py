@@ -169,6 +169,28 @@ def test_a_lost_workers_job_is_given_back_as_worker_lost() -> None:
     assert (lost.lease.dispatch_id, lost.reason) == (1, WORKER_LOST)
 
 
+@pytest.mark.parametrize(
+    ("handed_out", "renewed", "seen", "load", "expected"),
+    [
+        pytest.param(302, 0, 2, 0, True, id="polls on, free as it says, 300 s after a job was handed out"),
+        pytest.param(301, 0, 2, 0, False, id="not for so long"),
+        pytest.param(400, 0, 200, 0, False, id="silent, perhaps at work"),
+        pytest.param(302, 0, 2, 1, False, id="has a job, as it says"),
+        pytest.param(302, 1, 2, 0, False, id="a heartbeat has named the job"),
+        pytest.param(302, 10, 2, 0, False, id="and many more"),
+    ],
+)
+def test_a_job_that_its_worker_does_not_know_of_is_given_back(
+    handed_out: float, renewed: int, seen: float, load: int, expected: bool
+) -> None:
+    """The answer to its poll was lost. Whether a heartbeat touches `updated_at` is not relied upon."""
+    lease = replace(b.lease(expires_in=900 * (1 + renewed) - handed_out), updated_at=b.ago(handed_out))
+    worker = b.worker("i-1", seen=seen, load=load, leases=(lease,))
+    fleet = b.fleet(Instance("i-1", launched_at=b.ago(9000), worker=worker))
+    lost = plan(b.observation(fleet), 50).losses.requeue
+    assert [(one.lease, one.reason) for one in lost] == [(lease, WORKER_LOST)] * expected
+
+
 @pytest.mark.parametrize("other", [75, 3605], ids=["for a quarter of the window", "for the whole of it"])
 def test_no_job_is_given_back_while_nobody_is_heard_of(other: float) -> None:
     seen = b.observation(b.fleet(member("i-1", 3600, lease=7200), member("i-2", other)))

@@ -21,12 +21,12 @@ WORKFLOWS = "SELECT id, slug FROM workflows WHERE deleted_at IS NULL"
 # The queue goes workflow by workflow along the backend's own polling index. Left alone the server reads the whole
 # table, or one workflow's whole history, once a tenth of the rows waits. Jobs without a workflow are nobody's here.
 LIVE = """
-SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, 1 AS jobs,
+SELECT 'lease' AS kind, id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, updated_at, 1 AS jobs,
        NULL AS oldest_at
 FROM ai_job_dispatches
 WHERE status = 'leased' AND provider = 'self_hosted'
 UNION ALL
-SELECT 'queue', NULL, w.id, NULL, NULL, NULL, NULL, COUNT(*), MIN(d.created_at)
+SELECT 'queue', NULL, w.id, NULL, NULL, NULL, NULL, NULL, COUNT(*), MIN(d.created_at)
 FROM workflows w STRAIGHT_JOIN ai_job_dispatches d FORCE INDEX (idx_dispatch_poll) ON d.workflow_id = w.id
 WHERE d.status = 'queued' AND d.attempts < 3 AND d.provider = 'self_hosted'
 GROUP BY w.id

@@ -13,7 +13,7 @@ from fleet_control.act.jobs import AUDIT, Row
 # The newest audit row of a worker is its last activity: polls leave one only when they got a job. The newest drain
 # row is looked up for draining workers alone. Both are reads from the end of the index on worker_id.
 _WORKERS = """
-SELECT w.id, w.worker_id, w.is_approved, w.is_draining, w.last_seen_at, w.created_at,
+SELECT w.id, w.worker_id, w.is_approved, w.is_draining, w.last_seen_at, w.created_at, w.current_load,
        (SELECT a.created_at FROM worker_audit_logs a WHERE a.worker_id = w.id ORDER BY a.id DESC LIMIT 1) AS active_at,
        drain.id AS drain_id, drain.event AS drain_event, drain.metadata AS drain_metadata,
        drain.created_at AS drain_at
@@ -35,7 +35,7 @@ ORDER BY last_seen_at DESC LIMIT 1
 """
 
 LEASES_OF = """
-SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts
+SELECT id, workflow_id, worker_id, lease_token, lease_expires_at, attempts, updated_at
 FROM ai_job_dispatches
 WHERE worker_id = %s AND status = 'leased'
 """

@@ -25,6 +25,8 @@ class Requeue:
 
     lease: Lease
     reason: str
+    because: str = ""
+    """What the reason, one of the contract's, does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class Losses:
     remove: tuple[Worker, ...] = ()
 
 
-def losses(observation: Observation, timed_out: Iterable[Lease] = ()) -> Losses:
-    """Everything that has to be cleaned up on the stage at this instant. `timed_out` are leases of lost workers."""
+def losses(observation: Observation, timed_out: Iterable[Lease] = (), forgotten: Iterable[Lease] = ()) -> Losses:
+    """Everything that has to be cleaned up on the stage at this instant. `timed_out` are leases of lost workers,
+    `forgotten` of workers that do not know of them."""
     members = [instance for fleet in observation.fleets for instance in fleet.instances]
     requeue = [r for member in members for r in _of_member(member, observation.now)]
     requeue += [r for stray in observation.strays for r in _of_stray(stray, observation.now)]
@@ -48,6 +51,7 @@ def losses(observation: Observation, timed_out: Iterable[Lease] = ()) -> Losses:
     warned = [r for worker in held for r in of_warned(worker.drain, worker.leases, observation.now)]
     requeue += [lost for lost in warned if lost.lease not in given]
     requeue += [Requeue(lease, WORKER_LOST) for lease in timed_out if lease not in given]
+    requeue += [Requeue(lease, WORKER_LOST, "its worker polls for more") for lease in forgotten if lease not in given]
     gone = [m.worker for m in members if m.state == "terminated"]
     gone += [stray.worker for stray in observation.strays if stray.is_gone]
     return Losses(tuple(requeue), tuple(worker for worker in gone if worker is not None))

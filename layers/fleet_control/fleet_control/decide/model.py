@@ -6,11 +6,14 @@ All instants are naive UTC datetimes read from the database's clock; all duratio
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 MAX_ATTEMPTS = 3
 """A job with this many attempts is never leased again (contract, section 2)."""
+
+LEASE_SECONDS = 900
+"""Of a lease when it is handed out; each heartbeat adds as much again to its expiry (contract, section 2)."""
 
 SPOT_INTERRUPTION = "spot_interruption"
 INSTANCE_TERMINATED = "instance_terminated"
@@ -88,9 +91,18 @@ class Lease:
     token: str
     expires_at: datetime | None
     attempts: int
+    updated_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at > now
+
+    @property
+    def handed_out_at(self) -> datetime | None:
+        """When it was; None when it has been renewed since, or nobody can tell."""
+        if self.expires_at is None or self.updated_at is None:
+            return None
+        renewed = self.expires_at - self.updated_at > timedelta(seconds=1.5 * LEASE_SECONDS)
+        return None if renewed else self.updated_at
 
     def is_leasable(self, now: datetime) -> bool:
         """Expired, and the backend would hand it out again."""
@@ -114,6 +126,8 @@ class Worker:
     draining: bool = False
     drain: Drain | None = None
     leases: tuple[Lease, ...] = ()
+    load: int = 0
+    """Jobs that it has, as it said when it last polled."""
 
     def is_busy(self, now: datetime) -> bool:
         """May be working: it holds a live lease, or one that ran out unseen (silence with a lease is not death)."""

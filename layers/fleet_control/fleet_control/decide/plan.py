@@ -14,7 +14,7 @@ from fleet_control.decide.losses import Losses, losses
 from fleet_control.decide.model import REBALANCE, ZOMBIE, Fleet, HeldFleet, Instance, Observation, Worker
 from fleet_control.decide.overdue import Overdue, overdue
 from fleet_control.decide.pickup import abandoned_drains
-from fleet_control.decide.silence import Silence, quiet, silence, timed_out, zombies
+from fleet_control.decide.silence import Silence, forgotten, quiet, silence, timed_out, zombies
 from fleet_control.decide.standing import seconds_since
 from fleet_control.decide.surplus import ScaleIn, choose
 
@@ -60,9 +60,8 @@ def plan(observation: Observation, worker_limit: int) -> Plan:
         return Plan((*away, *held), losses(observation))
     blind = [fleet for fleet in observation.fleets if fleet.launches.unread]
     held += [_hold(fleet, fleet.launches.unread, {}, observation) for fleet in blind]
-    return Plan(
-        (*_decided(observation, blind, heard, worker_limit), *held), losses(observation, timed_out(observation, heard))
-    )
+    lost = losses(observation, timed_out(observation, heard), forgotten(observation))
+    return Plan((*_decided(observation, blind, heard, worker_limit), *held), lost)
 
 
 def _decided(observation: Observation, blind: list[Fleet], heard: Silence, worker_limit: int) -> list[FleetPlan]:

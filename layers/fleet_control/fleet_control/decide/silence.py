@@ -91,6 +91,24 @@ def timed_out(observation: Observation, found: Silence) -> tuple[Lease, ...]:
     )
 
 
+def forgotten(observation: Observation) -> tuple[Lease, ...]:
+    """Live leases that their workers do not know of, since the answer that handed the job out was lost: the worker has
+    polled on, free as it says, for as long as another might be silent, and no heartbeat has ever renewed the lease."""
+    return tuple(
+        lease
+        for fleet in observation.fleets
+        for worker in _expected(fleet)
+        for lease in worker.leases
+        if lease.is_live(observation.now) and _does_not_know(worker, lease, fleet.policy)
+    )
+
+
+def _does_not_know(worker: Worker, lease: Lease, policy: Policy) -> bool:
+    if worker.load or worker.seen_at is None or lease.handed_out_at is None:
+        return False
+    return seconds_since(lease.handed_out_at, worker.seen_at) >= policy.silent_seconds
+
+
 def is_silent(worker: Worker, policy: Policy, now: datetime) -> bool:
     """Under a live lease a worker may work without a word, up to the job's time-out."""
     if worker.holds_live_lease(now):

@@ -190,7 +190,8 @@ def _requeued(ports: Ports, lost: Requeue, row_id: int | None) -> bool:
     except FleetControlError as error:
         ports.recorder.failure(error, **about)
         return False
-    ports.recorder.decision(**about, reason=lost.reason if done else "somebody else was first", requeued=done)
+    why = f"{lost.reason}: {lost.because}" if lost.because else lost.reason
+    ports.recorder.decision(**about, reason=why if done else "somebody else was first", requeued=done)
     return True
 
 

@@ -19,6 +19,7 @@ def lease(row: Row, slugs: Mapping[int, str]) -> Lease:
         token=row["lease_token"] or "",
         expires_at=row["lease_expires_at"],
         attempts=row["attempts"],
+        updated_at=row["updated_at"],
     )
 
 
@@ -35,6 +36,7 @@ def worker(row: Row, leases: Iterable[Lease] = ()) -> Worker:
         draining=bool(row["is_draining"]),
         drain=_drain(row),
         leases=tuple(leases),
+        load=row["current_load"] or 0,
     )
 
 

@@ -162,10 +162,12 @@ def broken_image(plot: Plot) -> Play:
     def play(stage: Stage) -> None:
         stage.all_registered(plot.troubled)  # or some of what boots would be of the good image
         stage.platform.ship_image(plot.troubled, broken=True)
-        there, wanted = set(stage.in_service(plot.troubled)), 2 * (len(stage.kept(plot.troubled)) + plot.unlucky)
+        there = set(stage.in_service(plot.troubled))
         dice, tenant = random.Random(f"{plot}"), TENANTS[plot.unlucky]
         deadline = time.monotonic() + LAUNCHED_WITHIN
         while len(set(stage.in_service(plot.troubled)) - there) < plot.unlucky and time.monotonic() < deadline:
+            # A drain of the idle is undone for these jobs: who is kept is counted anew each time.
+            wanted = 2 * (len(there.intersection(stage.kept(plot.troubled))) + plot.unlucky)
             for number in range(wanted - stage.demand(plot.troubled)):
                 seconds = round(dice.uniform(5.0, 7.0), 2)
                 stage.source.submit(Arrival(0.0, "act 2, broken image", plot.troubled, tenant, seconds, nudged=True))

@@ -26,7 +26,7 @@ demo: setup ## The control plane at work on this machine, in two acts (under 240
 lab: setup ## The demo's world, kept running until Ctrl-C: submit jobs, interrupt instances, sam local invoke
 	@$(VENV)/python -m lab.stay
 
-test: lint ## Lint, then every test (8 to 9 minutes on 2 cores)
+test: lint ## Lint, then every test (under 8 minutes on 2 cores)
 	@$(VENV)/python -m pytest -n 2 --dist loadfile
 
 bench: setup ## A tick and a publication at scale beside the straightforward way; figures in build/bench/ (under 10 minutes)

@@ -30,9 +30,6 @@ WARM = 3
 CURTAIN = 124.0
 """When the second act begins at the latest: all fleets must be at zero at the end, here most of them are."""
 
-ALONE = 180.0
-"""What an act may take by itself. Only both together are promised in so much time."""
-
 SHOWN = ("invocations.jsonl", "logs/bp-staging-spot-interruption.log", "report.html")
 """Where the id of a stranger's instance must be found: an event told it, and the function said that it is not ours."""
 
@@ -53,7 +50,7 @@ class Options:
             return (SHORT,)
         first, second = FULL, second_act(self.seed)
         if self.act is not None:
-            return (replace((first, second)[self.act - 1], limit=ALONE),)
+            return ((first, second)[self.act - 1],)
         return (replace(first, limit=CURTAIN), second)
 
 

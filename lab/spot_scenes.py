@@ -7,6 +7,8 @@ from lab.launch_measures import broken_launches
 from lab.lines import when
 from lab.measures import Entry, Evidence, second_of
 
+MARKED_SECONDS = 6.0
+"""A warning's worker is drained within: a second on AWS, the machine's repeated looks here."""
 SHUT, OPEN = frozenset({"fleet_drained", "deregistered"}), frozenset({"fleet_undrained"})
 BACK_SECONDS = 2.5
 """The backend is back before its workers have all been heard of again."""
@@ -35,11 +37,9 @@ def pool_replaced(evidence: Evidence) -> bool:
 
 
 def zone_marked(evidence: Evidence) -> bool:
-    """Each worker that had registered in the zone was drained, or gone by itself, before its instance went; how soon
-    is a figure of its own."""
-    warned = [name for zone in evidence.of("zone") for name in zone["warned"]]
-    there = _warned_in_zones(evidence)
-    return bool(warned) and all(_out_by(evidence, name, _end(evidence, name)) for name in there)
+    """Each worker that had registered in the zone was drained, or gone by itself, seconds after its warning."""
+    warned = any(zone["warned"] for zone in evidence.of("zone"))
+    return warned and all(_out_by(evidence, name, t + MARKED_SECONDS) for name, t in _warned_in_zones(evidence).items())
 
 
 def marked_latencies(evidence: Evidence) -> list[float]:
@@ -58,11 +58,6 @@ def _warned_in_zones(evidence: Evidence) -> dict[str, float]:
     registered = {row["worker_identifier"]: second_of(row) for row in evidence.audits if row["event"] == "registered"}
     warned = [(name, zone["t"]) for zone in evidence.of("zone") for name in zone["warned"]]
     return {name: t for name, t in warned if registered.get(name, math.inf) < t - 1}
-
-
-def _end(evidence: Evidence, name: str) -> float:
-    going = (e["t"] for e in evidence.of("instance") if (e["id"], e["state"]) == (name, "terminating"))
-    return float(next(going, math.inf))
 
 
 def _shut(row: Entry, name: str) -> bool:
@@ -126,10 +121,7 @@ SCENES: dict[str, tuple[str, Callable[[Evidence], bool]]] = {
         "no replacement was launched for a recommended instance without a job being taken",
         pool_replaced,
     ),
-    "zone reclaimed": (
-        "nobody was warned in a zone, or not all of them were drained or gone before their end",
-        zone_marked,
-    ),
+    "zone reclaimed": ("nobody was warned in a zone, or not all of them were drained or gone at once", zone_marked),
     "broken image": ("no breaker opened over a broken image and closed when it was mended", breaker_opened),
     "backend away": ("no hold while the backend was away, or no look that acted after it", backend_held),
 }

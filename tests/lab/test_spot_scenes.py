@@ -111,12 +111,13 @@ def test_a_worker_that_read_of_its_end_and_left_needs_no_drain() -> None:
     assert scenes.missing(also(audits=[left])(without(WHOLE.audits[1])(WHOLE))) == []
 
 
-def test_a_drain_counts_when_it_came_before_the_end_and_how_soon_it_came_is_told() -> None:
-    end = instance(29, "i-1", "terminating", "taken out in response to a spot interruption")
-    late = audit("fleet_drained", None, "i-1", 31, reason="spot_interruption")
-    assert scenes.missing(also(journal=[end])(WHOLE)) == []
-    assert scenes.missing(also(journal=[end], audits=[late])(without(WHOLE.audits[1])(WHOLE))) != []
-    assert spot_scenes.marked_latencies(WHOLE) == [1.0]
+def test_a_drain_counts_within_six_seconds_and_how_soon_it_came_is_told() -> None:
+    def drained(t: float) -> Evidence:
+        late = audit("fleet_drained", None, "i-1", t, reason="spot_interruption")
+        return also(audits=[late])(without(WHOLE.audits[1])(WHOLE))
+
+    assert [scenes.missing(drained(t)) == [] for t in (26, 27)] == [True, False]
+    assert [spot_scenes.marked_latencies(run) for run in (drained(26), drained(27))] == [[6.0], [7.0]]
     assert spot_scenes.marked_latencies(without(WHOLE.audits[1])(WHOLE)) == []
 
 

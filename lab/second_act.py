@@ -24,6 +24,7 @@ TAGS = {
 
 AWAY_SECONDS = 13.0
 LAUNCHED_WITHIN = 7.0
+"""So long the broken image's jobs are topped up: then all fall silent, and nobody is launched."""
 MOST_LAUNCHES = 16
 """Of one fleet in this act: its peak, as many replacements again, the broken ones, and probes."""
 

@@ -84,7 +84,8 @@ def test_a_fleet_comes_to_run_a_new_image_and_a_broken_one_costs_it_one_instance
     better, broken = [image for image in fleet.images() if image != first][:2]
     fleet.publish(better)
     assert until(lambda: fleet.ended(2), 90) == "SUCCEEDED"
-    # A look that falls into a drain launches one in its place, and the one too many goes once it has been idle.
+    assert set(fleet.serving()) == {better}
+    # A look that meets the moment of a termination launches one in its place, and the one too many goes once it has been idle.
     assert until(lambda: fleet.serving() == [better, better], 40)
     fleet.broken.add(broken)
     fleet.publish(broken)

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from lab.backend import Backend
 from lab.jobs import Arrival, Burst, JobSource, Journal
@@ -83,9 +83,7 @@ class Stage:
 
     def kept(self, workflow: str) -> list[str]:
         """Instances in service that nobody takes out."""
-        with self.platform.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(DRAINING)
-            going = {row["worker_id"] for row in cursor.fetchall()}
+        going = {row["worker_id"] for row in self._asked(DRAINING)}
         return [instance for instance in self.in_service(workflow) if instance not in going]
 
     def all_registered(self, workflow: str) -> None:
@@ -105,19 +103,18 @@ class Stage:
 
     def demand(self, workflow: str) -> int:
         """Jobs that wait or are worked on."""
-        with self.platform.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(DEMAND, (workflow,))
-            return len(cursor.fetchall())
+        return len(self._asked(DEMAND, workflow))
 
     def _registered(self, workflow: str) -> int:
-        with self.platform.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(REGISTERED, (workflow,))
-            return len(cursor.fetchall())
+        return len(self._asked(REGISTERED, workflow))
 
     def _busy(self, workflow: str) -> list[str]:
+        return [str(row["worker_id"]) for row in self._asked(BUSY, workflow)]
+
+    def _asked(self, question: str, *parameters: str) -> list[dict[str, Any]]:
         with self.platform.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(BUSY, (workflow,))
-            return [str(row["worker_id"]) for row in cursor.fetchall()]
+            cursor.execute(question, parameters)
+            return list(cursor.fetchall())
 
     # -- scenes ----------------------------------------------------------------------------------------------------
 

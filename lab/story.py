@@ -70,12 +70,8 @@ class Stage:
 
     def busy_worker(self, workflow: str) -> str:
         """An instance in service that has just begun a job; waits for one."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and not self.stop.wait(0.2):
-            in_service = {name for name, state in self.platform.instances().items() if state == "InService"}
-            found = [worker for worker in self._busy(workflow) if worker in in_service]
-            if found:
-                return found[0]
+        if found := self._until(lambda: self._busy(workflow), PATIENCE):
+            return str(found[0])
         raise SceneFailedError(f"no worker of {workflow} was busy within {PATIENCE:.0f} s")
 
     def in_service(self, workflow: str) -> list[str]:
@@ -88,18 +84,20 @@ class Stage:
 
     def all_registered(self, workflow: str) -> None:
         """Wait until nobody of the fleet boots; on a machine with too much to do for so long, go on all the same."""
-        deadline = time.monotonic() + REGISTERED_WITHIN
-        while time.monotonic() < deadline and not self.stop.wait(0.1):
-            if self._registered(workflow) >= len(self.in_service(workflow)):
-                return
+        self._until(lambda: self._registered(workflow) >= len(self.in_service(workflow)), REGISTERED_WITHIN)
 
     def someone_idle(self) -> None:
         """Wait until a fleet has more workers than jobs: silence of those who work proves nothing."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and not self.stop.wait(0.2):
-            if any(self._registered(workflow) > self.demand(workflow) for workflow in (VIDEO, SWAP)):
-                return
-        raise SceneFailedError(f"every worker had a job for {PATIENCE:.0f} s")
+        if not self._until(lambda: any(self._registered(slug) > self.demand(slug) for slug in (VIDEO, SWAP)), PATIENCE):
+            raise SceneFailedError(f"every worker had a job for {PATIENCE:.0f} s")
+
+    def _until(self, ask: Callable[[], Any], seconds: float) -> Any:
+        """The first true answer; None when there is none in time, or the story is stopped."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.stop.wait(0.1):
+            if answer := ask():
+                return answer
+        return None
 
     def demand(self, workflow: str) -> int:
         """Jobs that wait or are worked on."""
@@ -109,7 +107,8 @@ class Stage:
         return len(self._asked(REGISTERED, workflow))
 
     def _busy(self, workflow: str) -> list[str]:
-        return [str(row["worker_id"]) for row in self._asked(BUSY, workflow)]
+        in_service = {name for name, state in self.platform.instances().items() if state == "InService"}
+        return [str(row["worker_id"]) for row in self._asked(BUSY, workflow) if row["worker_id"] in in_service]
 
     def _asked(self, question: str, *parameters: str) -> list[dict[str, Any]]:
         with self.platform.connect() as connection, connection.cursor() as cursor:

@@ -85,7 +85,7 @@ def test_a_fleet_comes_to_run_a_new_image_and_a_broken_one_costs_it_one_instance
     fleet.publish(better)
     assert until(lambda: fleet.ended(2), 90) == "SUCCEEDED"
     assert set(fleet.serving()) == {better}
-    # A look that meets the moment of a termination launches one in its place, and the one too many goes once it has been idle.
+    # A look that meets the moment of a termination launches one in its place. The one too many goes once it is idle.
     assert until(lambda: fleet.serving() == [better, better], 40)
     fleet.broken.add(broken)
     fleet.publish(broken)

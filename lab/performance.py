@@ -12,6 +12,7 @@ from typing import Any
 
 from lab import observer, screen
 from lab.evidence import ALLOWED, keep, secrets_of
+from lab.first_act import FULL, SHORT
 from lab.iam.judge import judge
 from lab.jobs import JobSource, arrivals
 from lab.measures import Evidence
@@ -22,7 +23,7 @@ from lab.report import write_report
 from lab.sampler import Sampler
 from lab.second_act import second_act
 from lab.secrecy import Search
-from lab.story import FULL, SHORT, Director, Stage, Story
+from lab.story import Director, Stage, Story
 from lab.workers import Workers
 from lab.world import World
 

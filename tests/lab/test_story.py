@@ -11,12 +11,13 @@ import pytest
 from lab import tail
 from lab.backend import Backend
 from lab.cloud.journal import Journal
+from lab.first_act import FULL, SHORT
 from lab.jobs import Arrival, Burst, JobSource, arrivals
 from lab.mariadb import Connection, MariaDb
 from lab.payloads import Payloads
 from lab.sampler import Sampler
 from lab.scenes import SCENES
-from lab.story import FULL, SHORT, SWAP, VIDEO, Director, Scene, Stage, Story
+from lab.story import SWAP, VIDEO, Director, Scene, Stage, Story
 
 
 class FakePlatform:
